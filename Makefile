@@ -1,0 +1,44 @@
+# `make` lists the targets.
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install demo test check lint types imports tests unit format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## servers and tools from Debian, Python packages in .venv
+	@scripts/install
+
+demo: install ## a PACS with images, a CSV, and what comes out in demo/out
+	@$(BIN)/python -m demo.run
+
+test: install check ## everything that CI runs
+
+check: lint types imports tests ## all checks, without installing
+
+lint: ## formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: ## mypy --strict
+	$(BIN)/mypy
+
+imports: ## who may import whom
+	$(BIN)/lint-imports
+
+tests: ## all tests
+	$(BIN)/python -m pytest
+
+unit: ## the tests that need no server
+	$(BIN)/python -m pytest tests/unit
+
+format: ## format, and fix what lint can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove caches, build products and the demo's files (never .venv or your data)
+	rm -rf dist demo/out .pacstream/demo
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,58 @@
+"""The ledger's HTTP interface, as the commands need it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from pacstream.errors import InputError, PacstreamError
+
+View = dict[str, Any]
+
+
+class LedgerUnreachableError(PacstreamError):
+    code = "ledger_unreachable"
+
+
+class LedgerClient:
+    """`url`: where the ledger answers, e.g. http://127.0.0.1:8090."""
+
+    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+
+    def batches(self) -> list[View]:
+        """All batches, newest first. Raises LedgerUnreachableError."""
+        answer: list[View] = self._get("/batches")
+        return answer
+
+    def status(self, batch_id: str) -> View:
+        """Raises InputError if the ledger does not know the batch."""
+        return self._one(f"/batches/{batch_id}")
+
+    def report(self, batch_id: str) -> View:
+        return self._one(f"/batches/{batch_id}/report")
+
+    def knows(self, batch_id: str) -> bool:
+        return self._get(f"/batches/{batch_id}") is not None
+
+    def _one(self, path: str) -> View:
+        answer: View | None = self._get(path)
+        if answer is None:
+            raise InputError("the ledger knows no such batch; `pacstream status` lists them")
+        return answer
+
+    def _get(self, path: str) -> Any:
+        try:
+            response = requests.get(self._url + path, timeout=self._timeout_s)
+        except requests.RequestException as error:
+            raise LedgerUnreachableError(
+                f"the ledger does not answer at {self._url} ({type(error).__name__}): "
+                "is the stack up? `pacstream ps` tells, `pacstream up` starts it"
+            ) from None
+        if response.status_code == 404:
+            return None
+        if response.status_code != 200:
+            raise LedgerUnreachableError(f"the ledger answers {response.status_code}")
+        return response.json()

@@ -1,0 +1,210 @@
+"""`pacstream submit`, `run`, `status`, `watch`, `report`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from rich.console import Console
+
+from pacstream.errors import BrokerUnavailableError, InputError
+from pacstream.messages import Actions
+from pacstream.pseudonyms import create_key
+from pacstream.publisher import Publisher
+from pacstream.settings import Settings, load_settings
+from pacstream_cli import preflight, reporting
+from pacstream_cli.client import LedgerClient
+from pacstream_cli.stack import Stack, running_settings
+from pacstream_cli.submission import Submission, Wishes, prepare
+
+F = TypeVar("F", bound=Callable[..., object])
+
+CONSOLE = Console(highlight=False)
+
+
+def batch_options(command: F) -> F:
+    """The options that `submit` and `run` share; PACSMAN's own spellings first."""
+    for option in reversed(
+        (
+            click.argument("query", required=False, type=click.Path(path_type=Path)),
+            click.option("--queryfile", "-q", type=click.Path(path_type=Path), help="the queries"),
+            click.option("--config", "-c", type=click.Path(path_type=Path), required=True,
+                         help="JSON with the PACS's and our own address and AE titles"),
+            click.option("--save", "-s", is_flag=True, help="originals in PACSMAN's layout"),
+            click.option("--info", "-i", is_flag=True, help="a CSV of attributes per series"),
+            click.option("--anonymize", is_flag=True, help="de-identified DICOM in OUT/release"),
+            click.option("--project", default="", help="project whose key makes the pseudonyms"),
+            click.option("--convert", is_flag=True, help="NIfTI by dcm2niix"),
+            click.option("--move", "-m", is_flag=True, help="C-MOVE to move_AET instead"),
+            click.option("--out_directory", "--out-directory", "-d", "out", default=Path("data"),
+                         show_default=True, type=click.Path(path_type=Path), help="results"),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def wishes_of(
+    query: Path | None,
+    queryfile: Path | None,
+    config: Path,
+    out: Path,
+    project: str,
+    **actions: bool,
+) -> Wishes:
+    """The options as one value. Raises InputError if no or two query files are given."""
+    if (query is None) == (queryfile is None):
+        raise InputError("give the CSV of queries once: QUERY.csv or --queryfile QUERY.csv")
+    return Wishes(
+        queryfile=query or queryfile or Path(),
+        config=config,
+        out=out,
+        actions=Actions(**actions),
+        project=project,
+    )
+
+
+@click.command()
+@batch_options
+def submit(**options: object) -> None:
+    """Check QUERY.csv and everything it needs, then publish one message per row.
+
+    Prints the batch id. The services must be up (`pacstream up`).
+    """
+    submission = _prepared(options)
+    settings = running_settings(load_settings())
+    preflight.check_pacs(submission, settings.dimse_timeout_s)
+    _publish(submission, settings)
+    click.echo(submission.batch.batch_id)
+
+
+@click.command()
+@batch_options
+def run(**options: object) -> None:
+    """Start what is not up, submit, watch, report, stop. Takes PACSMAN's own flags.
+
+    Exit code 0 only if everything was delivered.
+    """
+    submission = _prepared(options)
+    settings = load_settings()
+    preflight.check_pacs(submission, settings.dimse_timeout_s)
+    stack = Stack(settings)
+    ours = not stack.is_running()
+    if ours:
+        CONSOLE.print("starting the services")
+        stack.write_config({}, submission.config.move_port, submission.config.aet)
+    try:
+        if ours:
+            stack.start()
+            stack.wait_ready()
+        code = _run_batch(submission, running_settings(settings), stack)
+    finally:
+        if ours:
+            CONSOLE.print("stopping the services")
+            stack.stop()
+    sys.exit(code)
+
+
+def _prepared(options: dict[str, object]) -> Submission:
+    submission = prepare(wishes_of(**options))  # type: ignore[arg-type]  # click's own types
+    for note in submission.queries.notes:
+        click.echo(f"note: {note}", err=True)
+    return submission
+
+
+def _run_batch(submission: Submission, settings: Settings, stack: Stack) -> int:
+    _publish(submission, settings)
+    batch_id = submission.batch.batch_id
+    CONSOLE.print(f"batch {batch_id}: {submission.batch.rows} rows")
+    client = LedgerClient(settings.ledger_http)
+    _wait_until_known(client, batch_id)
+    status = reporting.watch(client, batch_id, CONSOLE)
+    reporting.print_report(client.report(batch_id), CONSOLE)
+    CONSOLE.print(f"  services' logs:          {stack.logs}", soft_wrap=True)
+    return reporting.exit_code(status)
+
+
+def _publish(submission: Submission, settings: Settings) -> None:
+    """The last checks, which need the services, and then one message per row."""
+    publisher = Publisher(settings, "cli")
+    try:
+        publisher.connect()
+    except BrokerUnavailableError as error:
+        raise InputError(f"{error}: `pacstream up` starts one") from None
+    try:
+        if submission.batch.actions.retrieves:
+            _check_store(submission, settings)
+        if submission.batch.actions.retrieves or submission.batch.actions.move:
+            click.echo(preflight.check_destination(submission, settings), err=True)
+        if submission.batch.project:
+            create_key(settings.data / "keys", submission.batch.project)
+        for message in submission.messages():
+            publisher.publish(message)
+    finally:
+        publisher.close()
+
+
+def _check_store(submission: Submission, settings: Settings) -> None:
+    """The PACS sends to move_port: our store SCP has to be the one that listens there."""
+    if submission.config.move_port != settings.store_port:
+        raise InputError(
+            f"move_port {submission.config.move_port} of the configuration is not where the store "
+            f"SCP listens ({settings.store_port}): start it with `pacstream up --config`"
+        )
+
+
+def _wait_until_known(client: LedgerClient, batch_id: str) -> None:
+    deadline = time.monotonic() + 30.0
+    while not client.knows(batch_id):
+        if time.monotonic() > deadline:
+            raise InputError("the ledger has not taken the batch up: see `pacstream ps`")
+        time.sleep(0.1)
+
+
+@click.command()
+@click.argument("batch", required=False)
+@click.option("--json", "as_json", is_flag=True, help="as JSON")
+def status(batch: str | None, as_json: bool) -> None:
+    """All batches, or one BATCH: its rows, series and instances by state."""
+    client = _client()
+    batches = [client.status(batch)] if batch else client.batches()
+    if as_json:
+        click.echo(json.dumps(batches[0] if batch else batches, indent=1))
+        return
+    CONSOLE.print(reporting.status_table(batches))
+
+
+@click.command()
+@click.argument("batch")
+def watch(batch: str) -> None:
+    """Live progress of BATCH until it has finished; exit code as `run`."""
+    last = reporting.watch(_client(), batch, CONSOLE)
+    CONSOLE.print(f"batch {batch}: {reporting.state_of(last)}")
+    sys.exit(reporting.exit_code(last))
+
+
+@click.command()
+@click.argument("batch")
+@click.option("--csv", "as_csv", is_flag=True, help="one line per row and series")
+@click.option("--json", "as_json", is_flag=True, help="everything the ledger knows")
+def report(batch: str, as_csv: bool, as_json: bool) -> None:
+    """What became of each row of BATCH, and why. Exit code 3 if not all was delivered."""
+    if as_csv and as_json:
+        raise InputError("--csv and --json exclude each other")
+    view = _client().report(batch)
+    if as_json:
+        click.echo(json.dumps(view, indent=1))
+    elif as_csv:
+        click.echo(reporting.report_csv(view), nl=False)
+    else:
+        reporting.print_report(view, CONSOLE)
+    sys.exit(reporting.exit_code(view) if view["finished_at"] is not None else 0)
+
+
+def _client() -> LedgerClient:
+    return LedgerClient(running_settings(load_settings()).ledger_http)

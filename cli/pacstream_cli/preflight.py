@@ -1,0 +1,133 @@
+"""Tries out what a batch will need, before anything is published.
+
+Network, called AE title and C-ECHO; our store SCP's port; and, with one instance that the first
+rows match, that the PACS knows the C-MOVE destination and can deliver to it. PACS answer an unknown
+destination in different ways (0xA801, 0xC000, an abort), so only a delivery proves it.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association
+
+from pacstream.archive import Archive
+from pacstream.dimse import associate
+from pacstream.errors import InputError, PacsRejectedError, PacsUnreachableError, RetryLaterError
+from pacstream.messages import SeriesFound
+from pacstream.settings import Settings
+from pacstream_cli.submission import Submission
+from pacstream_query.associations import Associations
+from pacstream_query.finder import find_series
+
+VERIFICATION = "1.2.840.10008.1.1"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+
+ROWS_TRIED = 5
+ARRIVAL_S = 10.0
+
+WHAT_TO_ASK = {
+    "called_aet_unknown": "server_AET of the configuration is not the PACS's own AE title",
+    "calling_aet_unknown": "the PACS administrator has to register AET of the configuration",
+    "no_presentation_context": "the PACS offers no Study Root C-FIND and C-MOVE on this port",
+}
+
+
+def check_pacs(submission: Submission, timeout_s: float) -> None:
+    """C-ECHO with the titles of the configuration. Raises InputError saying what is wrong."""
+    node = submission.batch.pacs
+    where = f"{node.address}:{node.port} as {node.called_aet}"
+    try:
+        association = associate(node, [VERIFICATION], timeout_s)
+    except PacsUnreachableError as error:
+        raise InputError(
+            f"the PACS does not answer at {where} ({error.code}): check server_ip and port, "
+            "and that a firewall lets this machine through"
+        ) from None
+    except PacsRejectedError as error:
+        hint = WHAT_TO_ASK.get(error.code, str(error))
+        raise InputError(f"the PACS refuses the association at {where}: {hint}") from None
+    try:
+        status = association.send_c_echo()
+    finally:
+        association.release()
+    if status is None or status.get("Status") != 0x0000:
+        raise InputError(f"the PACS at {where} does not answer C-ECHO with Success")
+
+
+def check_destination(submission: Submission, settings: Settings) -> str:
+    """Let the PACS send one instance to the destination; returns a sentence for the user.
+
+    Raises InputError if it can't deliver. Without a match in the first rows nothing can be tried.
+    """
+    try:
+        found = _one_series(submission, settings.dimse_timeout_s)
+    except RetryLaterError as error:
+        raise InputError(f"the PACS does not answer C-FIND: {error}") from None
+    if found is None:
+        return f"the first {ROWS_TRIED} rows match nothing: the C-MOVE destination was not tried"
+    return _try_move(submission, found, settings)
+
+
+def _one_series(submission: Submission, timeout_s: float) -> SeriesFound | None:
+    associations = Associations(timeout_s)
+    try:
+        for query in islice(submission.messages(), ROWS_TRIED):
+            for fact in find_series(query, associations):
+                if isinstance(fact, SeriesFound) and fact.expected:
+                    return fact
+        return None
+    finally:
+        associations.close()
+
+
+def _try_move(submission: Submission, found: SeriesFound, settings: Settings) -> str:
+    batch = submission.batch
+    series, instance = found.series, found.expected[0]
+    archive = Archive(settings.data)
+    if batch.actions.retrieves:
+        archive.admit(series.study_uid, series.series_uid, series.patient_id)
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.StudyInstanceUID = series.study_uid
+    identifier.SeriesInstanceUID = series.series_uid
+    identifier.SOPInstanceUID = instance
+    started = time.monotonic()
+    status, completed = _move(submission, identifier, settings.dimse_timeout_s)
+    arrived = not batch.actions.retrieves or _arrives(archive, series.series_uid, instance)
+    if completed and arrived:
+        return f"the PACS delivers to {batch.destination}: {time.monotonic() - started:.1f} s"
+    answer = "no answer" if status is None else f"status 0x{status:04X}"
+    raise InputError(
+        f"the PACS can't deliver to the C-MOVE destination {batch.destination} ({answer}): its "
+        f"administrator has to register AE title {batch.destination} with this machine's address "
+        f"and port {submission.config.move_port}"
+    )
+
+
+def _move(submission: Submission, identifier: Dataset, timeout_s: float) -> tuple[int | None, int]:
+    """The last status and the number of instances that the PACS says it has sent."""
+    association: Association = associate(submission.batch.pacs, [STUDY_ROOT_MOVE], timeout_s)
+    status, completed = None, 0
+    try:
+        for answer, _ in association.send_c_move(
+            identifier,
+            submission.batch.destination,
+            STUDY_ROOT_MOVE,
+        ):
+            status = answer.get("Status")
+            completed = int(answer.get("NumberOfCompletedSuboperations") or 0)
+    finally:
+        association.release()
+    return status, completed
+
+
+def _arrives(archive: Archive, series_uid: str, sop_instance_uid: str) -> bool:
+    deadline = time.monotonic() + ARRIVAL_S
+    while sop_instance_uid not in archive.instances(series_uid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

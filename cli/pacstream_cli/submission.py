@@ -1,0 +1,103 @@
+"""From what a user typed to the messages of one batch. Everything is checked before the first."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import secrets
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacstream.errors import InputError
+from pacstream.messages import Actions, Batch, QueryRequested
+from pacstream.pseudonyms import PROJECT
+from pacstream_cli.config import PacsConfig, read_config
+from pacstream_cli.queryfile import QueryFile, read_queries
+
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The options of `submit` and `run`, as typed."""
+
+    queryfile: Path
+    config: Path
+    out: Path
+    actions: Actions
+    project: str
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One batch, ready to be published."""
+
+    batch: Batch
+    queries: QueryFile
+    config: PacsConfig
+
+    def messages(self) -> Iterator[QueryRequested]:
+        for row in self.queries.rows:
+            yield QueryRequested(batch=self.batch, row=row.row, keys=row.keys)
+
+
+def prepare(wishes: Wishes) -> Submission:
+    """Check options, configuration, CSV and output folder. Raises InputError; starts nothing."""
+    check_actions(wishes.actions, wishes.project)
+    config = read_config(wishes.config)
+    queries = read_queries(wishes.queryfile)
+    check_output(wishes.out)
+    moment = datetime.datetime.now(datetime.UTC)
+    batch = Batch(
+        batch_id=f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        rows=len(queries.rows),
+        submitted_at=moment.isoformat(timespec="milliseconds"),
+        pacs=config.node(),
+        destination=config.move_aet if wishes.actions.move else config.aet,
+        actions=wishes.actions,
+        project=wishes.project,
+        out=str(wishes.out.absolute()),
+        batch_size=config.batch_size,
+        batch_wait_s=config.batch_wait_time,
+        name=wishes.queryfile.name,
+    )
+    return Submission(batch, queries, config)
+
+
+def check_actions(actions: Actions, project: str) -> None:
+    """Raises InputError for no action, or for actions that exclude one another."""
+    if not (actions.info or actions.retrieves or actions.move):
+        raise InputError(
+            "nothing to do: give at least one of --save, --info, --anonymize, --convert, --move"
+        )
+    if actions.move and actions.save:
+        raise InputError(
+            "--save and --move exclude each other: --save brings images here, "
+            "--move sends them to move_AET of the configuration"
+        )
+    if actions.move and (actions.anonymize or actions.convert):
+        raise InputError("--move only sends images to a third node: no --anonymize, no --convert")
+    if actions.anonymize and not project:
+        raise InputError("--anonymize needs --project NAME: pseudonyms are made for one project")
+    if project and not PROJECT.fullmatch(project):
+        raise InputError("--project: letters, digits, `_` and `-` only, at most 64")
+
+
+def check_output(out: Path) -> None:
+    """Make the output folder; raises InputError if it can't be written to or is full."""
+    trial = out / f".{uuid.uuid4().hex}.part"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"pacstream" * 8192)
+    except OSError as error:
+        cause = "is full" if error.errno == errno.ENOSPC else "can't be written to"
+        name = errno.errorcode.get(error.errno or 0, "?")
+        raise InputError(f"--out_directory {out} {cause} ({name})") from None
+    finally:
+        trial.unlink(missing_ok=True) if out.is_dir() else None
+    free = shutil.disk_usage(out).free
+    if free < LEAST_FREE_BYTES:
+        raise InputError(f"--out_directory {out} is full: {free // 1_000_000} MB are free")

@@ -1,0 +1,173 @@
+"""Reviewed lists of attributes that neither Table E.1-1 nor the VR decides well."""
+
+from __future__ import annotations
+
+PATIENT_NAME = 0x00100010
+PATIENT_ID = 0x00100020
+CHARACTER_SET = 0x00080005
+TIMEZONE_OFFSET = 0x00080201
+
+CODE_VALUE = 0x00080100
+CODING_SCHEME = 0x00080102
+CODING_SCHEME_VERSION = 0x00080103
+CODE_MEANING = 0x00080104
+LONG_CODE_VALUE = 0x00080119
+CODE_TAGS = frozenset(
+    {CODE_VALUE, CODING_SCHEME, CODING_SCHEME_VERSION, CODE_MEANING, LONG_CODE_VALUE}
+)
+
+PATIENT_IDENTITY_REMOVED = 0x00120062
+METHOD = 0x00120063
+METHOD_CODES = 0x00120064
+TEMPORAL_INFORMATION = 0x00280303
+MARKER_TAGS = frozenset({PATIENT_IDENTITY_REMOVED, METHOD, TEMPORAL_INFORMATION})
+"""Written anew; METHOD_CODES is appended to."""
+
+CLASS_UIDS = frozenset(
+    {
+        0x00080016,  # SOP Class UID
+        0x0008001A,  # Related General SOP Class UID
+        0x0008001B,  # Original Specialized SOP Class UID
+        0x00080062,  # SOP Classes in Study
+        0x0008010C,  # Coding Scheme UID
+        0x0008010D,  # Context Group Extension Creator UID
+        0x00080117,  # Context UID
+        0x00080118,  # Mapping Resource UID
+        0x0008040E,  # Stored Instance Transfer Syntax UID
+        0x00081150,  # Referenced SOP Class UID
+        0x0008115A,  # SOP Classes Supported
+        0x00083002,  # Available Transfer Syntax UID
+        0x00340003,  # Flow Transfer Syntax UID
+        0x04000010,  # MAC Calculation Transfer Syntax UID
+        0x04000510,  # Encrypted Content Transfer Syntax UID
+        0x30100052,  # Pertinent SOP Classes in Study
+        0x30100053,  # Pertinent SOP Classes in Series
+    }
+)
+"""UI attributes that name a class, a code or an encoding, never an instance: left alone."""
+
+TECHNICAL_TEXT = frozenset(
+    {
+        0x00080070,  # Manufacturer
+        0x00081090,  # Manufacturer's Model Name
+        0x00180024,  # Sequence Name
+        0x00180031,  # Radiopharmaceutical
+        0x00180085,  # Imaged Nucleus
+        0x00181020,  # Software Versions
+        0x00181040,  # Contrast/Bolus Route
+        0x00181061,  # Trigger Source or Type
+        0x00181064,  # Cardiac Framing Type
+        0x00181070,  # Radiopharmaceutical Route
+        0x00181085,  # PVC Rejection
+        0x00181160,  # Filter Type
+        0x00181161,  # Type of Filters
+        0x00181180,  # Collimator/grid Name
+        0x001811B0,  # Acquisition Mode
+        0x00181210,  # Convolution Kernel
+        0x00181250,  # Receive Coil Name
+        0x00181251,  # Transmit Coil Name
+        0x00181260,  # Plate Type
+        0x00181261,  # Phosphor Type
+        0x0018702A,  # Detector Manufacturer Name
+        0x0018702B,  # Detector Manufacturer's Model Name
+        0x00189005,  # Pulse Sequence Name
+        0x00189041,  # Receive Coil Manufacturer Name
+        0x00189047,  # Multi-Coil Element Name
+        0x00189050,  # Transmit Coil Manufacturer Name
+        0x0018925E,  # ASL Bolus Cut-off Technique
+        0x00189320,  # Image Filter
+        0x00209056,  # Stack ID
+        0x00281054,  # Rescale Type
+        0x00283004,  # Modality LUT Type
+        0x00541101,  # Attenuation Correction Method
+        0x00541103,  # Reconstruction Method
+        0x00541104,  # Detector Lines of Response Used
+        0x00541105,  # Scatter Correction Method
+        0x00620009,  # Segment Algorithm Name
+        0x00660031,  # Algorithm Version
+        0x00660036,  # Algorithm Name
+    }
+)
+"""Unlisted text attributes that a device fills in about itself."""
+
+TYPE_1 = frozenset(
+    {
+        0x00120010,  # Clinical Trial Sponsor Name
+        0x00120020,  # Clinical Trial Protocol ID
+        0x00120040,  # Clinical Trial Subject ID
+        0x00181000,  # Device Serial Number (Enhanced General Equipment)
+        0x00280A04,  # Pixel Spacing Calibration Description (1C)
+        0x00409210,  # LUT Label
+        0x00480106,  # Optical Path Identifier
+        0x00620005,  # Segment Label
+        0x30020002,  # RT Image Label
+        0x30060002,  # Structure Set Label
+        0x300A0002,  # RT Plan Label
+        0x300A0043,  # Tolerance Table Label
+        0x006A0005,  # Annotation Group Label
+    }
+)
+"""Text that an image or RT IOD wants with a value: gets a dummy."""
+
+TYPE_2 = frozenset(
+    {
+        0x00080050,  # Accession Number
+        0x00080090,  # Referring Physician's Name
+        0x00081070,  # Operators' Name (RT Series)
+        0x00100030,  # Patient's Birth Date
+        0x00100040,  # Patient's Sex
+        0x00180010,  # Contrast/Bolus Agent
+        0x00200010,  # Study ID
+        0x00201040,  # Position Reference Indicator
+        0x00400555,  # Acquisition Context Sequence
+        0x00700081,  # Content Description
+        0x00700084,  # Content Creator's Name
+        0x30020020,  # Radiation Machine Name
+        0x30060026,  # ROI Name
+        0x300600A6,  # ROI Interpreter
+        0x300A00B2,  # Treatment Machine Name
+    }
+)
+"""Attributes that image and RT IODs want present, empty or not."""
+
+NUMERIC_BULK = frozenset(
+    {
+        0x00281201,  # Red, Green, Blue, Alpha Palette Color Lookup Table Data
+        0x00281202,
+        0x00281203,
+        0x00281204,
+        0x00281221,  # Segmented Red, Green, Blue, Alpha Palette Color Lookup Table Data
+        0x00281222,
+        0x00281223,
+        0x00281224,
+        0x00281408,  # Blending Lookup Table Data
+        0x00283006,  # LUT Data
+        0x003A032E,  # Filter Lookup Table Data
+        0x00640009,  # Vector Grid Data
+        0x00660016,  # Point Coordinates Data
+        0x00660021,  # Vector Coordinate Data
+        0x00660022,  # Double Point Coordinates Data
+        0x00660023,  # Triangle, Edge, Vertex, Primitive Point Index Lists, long ones too
+        0x00660024,
+        0x00660025,
+        0x00660029,
+        0x00660040,
+        0x00660041,
+        0x00660042,
+        0x00660043,
+        0x00660125,  # Floating Point Values
+        0x00660129,  # Track Point Index List
+        0x54000110,  # Channel Minimum, Maximum Value, Waveform Padding Value, Waveform Data
+        0x54000112,
+        0x5400100A,
+        0x54001010,
+        0x56000010,  # First Order Phase Correction Angle
+        0x56000020,  # Spectroscopy Data
+        0x7FE00001,  # Extended Offset Table and its lengths
+        0x7FE00002,
+    }
+)
+"""Byte and word strings that hold numbers only; no other is released (an ICC profile has text)."""
+
+REMOVED_GROUPS = frozenset({0x0010, 0x0012, 0x0032, 0x0038, 0x4000, 0x4008, 0x4FFE, 0x4010})
+"""Groups about patient, trial, request, visit and results: only what the profile names stays."""

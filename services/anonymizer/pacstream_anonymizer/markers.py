@@ -1,0 +1,61 @@
+"""How a released data set says what was done to it (PS3.15 section E.1.1, PS3.16 CID 7050)."""
+
+from __future__ import annotations
+
+from pacstream import __version__
+from pacstream_anonymizer import attributes, text
+from pacstream_anonymizer.parser import Element
+from pacstream_anonymizer.profile import (
+    MODIFIED_DATES,
+    RETAIN_PATIENT_CHARACTERISTICS,
+    Profile,
+)
+from pacstream_anonymizer.table import EDITION
+
+BASIC = ("113100", "Basic Application Confidentiality Profile")
+OPTION_CODES = {
+    MODIFIED_DATES: (
+        "113107",
+        "Retain Longitudinal Temporal Information Modified Dates Option",
+    ),
+    RETAIN_PATIENT_CHARACTERISTICS: ("113108", "Retain Patient Characteristics Option"),
+}
+
+
+def method(profile: Profile) -> str:
+    """The text of (0012,0063): engine and version, table and edition, options."""
+    options = (f"Option {OPTION_CODES[option][0]}" for option in sorted(profile.options))
+    basis = f"PS3.15 {EDITION} Table E.1-1 Basic Profile"
+    return "\\".join((f"pacstream {__version__}", basis, *options))
+
+
+def mark(elements: list[Element], profile: Profile, pseudonym: str) -> list[Element]:
+    """The cleaned data set with markers, character set and pseudonym; method codes of an earlier
+    de-identification stay in front of ours."""
+    earlier = [
+        item
+        for element in elements
+        if element.tag == attributes.METHOD_CODES
+        for item in element.items or []
+    ]
+    dates = "MODIFIED" if MODIFIED_DATES in profile.options else "REMOVED"
+    claims = [BASIC, *(OPTION_CODES[option] for option in sorted(profile.options))]
+    written = [
+        Element(attributes.CHARACTER_SET, "CS", text.UTF_8.encode()),
+        Element(attributes.PATIENT_NAME, "PN", pseudonym.encode()),
+        Element(attributes.PATIENT_ID, "LO", pseudonym.encode()),
+        Element(attributes.PATIENT_IDENTITY_REMOVED, "CS", b"YES"),
+        Element(attributes.METHOD, "LO", method(profile).encode()),
+        Element(attributes.METHOD_CODES, "SQ", items=earlier + [_code(*claim) for claim in claims]),
+        Element(attributes.TEMPORAL_INFORMATION, "CS", dates.encode()),
+    ]
+    replaced = {element.tag for element in written}
+    return [element for element in elements if element.tag not in replaced] + written
+
+
+def _code(value: str, meaning: str) -> list[Element]:
+    return [
+        Element(attributes.CODE_VALUE, "SH", value.encode()),
+        Element(attributes.CODING_SCHEME, "SH", b"DCM"),
+        Element(attributes.CODE_MEANING, "LO", meaning.encode()),
+    ]

@@ -1,0 +1,84 @@
+"""What the service does with a message: de-identify the instances that it names, keep the withheld
+ones in quarantine, and say which is which."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pacstream.archive import Archive, checked_uid, replacing
+from pacstream.errors import RetryLaterError
+from pacstream.messages import (
+    DeidentifyRequested,
+    InstancesDeidentified,
+    InstancesReceived,
+    InstancesWithheld,
+    Message,
+    Order,
+    WithheldInstance,
+)
+from pacstream.pseudonyms import load_key
+from pacstream_anonymizer.deidentifier import Withheld, deidentify_instance
+
+
+def release_received(archive: Archive, message: InstancesReceived) -> Iterator[Message]:
+    """De-identify instances that have just come, if the batch they came for wants it."""
+    order_file = archive.read_order(message.series_uid)
+    order = order_file.orders.get(message.batch_id) if order_file else None
+    if order is None or not order.actions.anonymize:
+        return
+    sources = [(one.sop_instance_uid, archive.resolve(one.path)) for one in message.instances]
+    yield from _released(archive, order, sources)
+
+
+def release_requested(archive: Archive, message: DeidentifyRequested) -> Iterator[Message]:
+    """De-identify instances that were here before the order came."""
+    series_uid = message.order.series.series_uid
+    sources = [(uid, archive.instance_path(series_uid, uid)) for uid in message.instances]
+    yield from _released(archive, message.order, sources)
+
+
+def _released(
+    archive: Archive, order: Order, sources: Iterable[tuple[str, Path]]
+) -> Iterator[Message]:
+    key = load_key(archive.keys, order.project)
+    series_uid = order.series.series_uid
+    done: list[str] = []
+    withheld: list[WithheldInstance] = []
+    for uid, source in sources:
+        result = deidentify_instance(source, order, key, Path(order.out), sop_instance_uid=uid)
+        if isinstance(result, Withheld):
+            quarantine(archive, source, series_uid, uid, result.reason)
+            withheld.append(WithheldInstance(sop_instance_uid=uid, reason=result.reason))
+        else:
+            done.append(uid)
+    if done:
+        yield InstancesDeidentified(
+            batch_id=order.batch_id, series_uid=series_uid, instances=tuple(done)
+        )
+    if withheld:
+        yield InstancesWithheld(
+            batch_id=order.batch_id, series_uid=series_uid, instances=tuple(withheld)
+        )
+
+
+def quarantine(archive: Archive, source: Path, series_uid: str, uid: str, reason: str) -> Path:
+    """Keep an original in quarantine under a name that a second run finds again."""
+    name = f"{checked_uid(series_uid)}-{checked_uid(uid)}.dcm"
+    target = archive.quarantine / reason / name
+    try:
+        if not (target.exists() and target.samefile(source)):
+            with replacing(target) as part:
+                _link_or_copy(source, part)
+    except OSError:
+        raise RetryLaterError("the quarantine can't be written", code="disk") from None
+    return target
+
+
+def _link_or_copy(source: Path, part: Path) -> None:
+    """A hard link costs no space; not every file system has them."""
+    try:
+        part.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, part)

@@ -1,0 +1,45 @@
+"""Elements to bytes (PS3.5 section 7): ascending tags, defined lengths, even lengths."""
+
+from __future__ import annotations
+
+import struct
+
+from pacstream_anonymizer.dictionary import LONG_VRS, STRING_VRS
+from pacstream_anonymizer.encoding import Encoding
+from pacstream_anonymizer.parser import ITEM, Element
+
+
+def padded(vr: str, value: bytes) -> bytes:
+    """`value` with an even length (PS3.5 section 6.2)."""
+    if len(value) % 2 == 0:
+        return value
+    return value + (b" " if vr in STRING_VRS and vr != "UI" else b"\0")
+
+
+def serialize(elements: list[Element], encoding: Encoding) -> bytes:
+    """The bytes of a data set; ValueError if two elements have one tag."""
+    ordered = sorted(elements, key=lambda element: element.tag)
+    if len({element.tag for element in ordered}) != len(ordered):
+        raise ValueError("two elements have one tag")
+    return b"".join(_element(element, encoding) for element in ordered)
+
+
+def _element(element: Element, encoding: Encoding) -> bytes:
+    if element.items is None:
+        value = padded(element.vr, element.value)
+    else:
+        value = b"".join(_item(item, encoding) for item in element.items)
+    order = encoding.order
+    tag = struct.pack(order + "HH", element.tag >> 16, element.tag & 0xFFFF)
+    if encoding.implicit:
+        return tag + struct.pack(order + "L", len(value)) + value
+    vr = element.vr.encode("ascii")
+    if element.vr in LONG_VRS:
+        return tag + vr + b"\0\0" + struct.pack(order + "L", len(value)) + value
+    return tag + vr + struct.pack(order + "H", len(value)) + value
+
+
+def _item(item: list[Element], encoding: Encoding) -> bytes:
+    content = serialize(item, encoding)
+    head = struct.pack(encoding.order + "HHL", ITEM >> 16, ITEM & 0xFFFF, len(content))
+    return head + content

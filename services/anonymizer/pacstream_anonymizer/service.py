@@ -1,0 +1,27 @@
+"""The anonymizer on the bus."""
+
+from __future__ import annotations
+
+from pacstream.archive import Archive
+from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.messages import DeidentifyRequested, InstancesReceived
+from pacstream.settings import load_settings
+from pacstream_anonymizer.release import release_received, release_requested
+
+SETTINGS = load_settings()
+ARCHIVE = Archive(SETTINGS.data)
+
+
+class AnonymizerService(Service):
+    name = "anonymizer"
+    emit = Emitter()
+
+    @subscribes_to(InstancesReceived)
+    def on_instances_received(self, message: InstancesReceived) -> None:
+        for fact in release_received(ARCHIVE, message):
+            self.emit(fact)
+
+    @subscribes_to(DeidentifyRequested)
+    def on_deidentify_requested(self, message: DeidentifyRequested) -> None:
+        for fact in release_requested(ARCHIVE, message):
+            self.emit(fact)

@@ -1,0 +1,133 @@
+"""Which instances are withheld by rule, before anything is written: what can't be cleaned with
+certainty is not released (PS3.15 section E.1.1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pacstream.messages import Order
+from pacstream_anonymizer import attributes, text
+from pacstream_anonymizer.cleaner import value_of
+from pacstream_anonymizer.file_meta import uid_text
+from pacstream_anonymizer.parser import Element
+from pacstream_anonymizer.refusal import Refusal
+
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+RT_DELIVERY = "1.2.840.10008.5.1.4.34."
+STANDARD = "1.2.840.10008."
+
+REASON_BY_CLASS = {
+    "3": "ultrasound",
+    "3.1": "ultrasound",
+    "6": "ultrasound",
+    "6.1": "ultrasound",
+    "6.2": "ultrasound",
+    "6.3": "ultrasound",
+    "66": "raw_data",
+    "88.59": "key_object",
+}
+REASON_BY_FAMILY = {
+    "7": "secondary_capture",
+    "11": "presentation_state",
+    "77": "video_or_photo",
+    "88": "structured_report",
+    "104": "encapsulated_document",
+}
+"""SOP classes below STORAGE (PS3.4 section B.5), whole or by the first component."""
+
+SCREENS = ("SCREEN", "REPORT", "LABEL", "OVERVIEW", "PASTED", "DOSE_INFO")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The UIDs and the patient ID that the data set itself gives."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    patient_id: str
+
+
+def identity_of(elements: list[Element]) -> Identity:
+    codecs = text.encodings_of(value_of(elements, attributes.CHARACTER_SET) or b"")
+    return Identity(
+        sop_class_uid=uid_text(value_of(elements, 0x00080016)),
+        sop_instance_uid=uid_text(value_of(elements, 0x00080018)),
+        study_uid=uid_text(value_of(elements, 0x0020000D)),
+        series_uid=uid_text(value_of(elements, 0x0020000E)),
+        patient_id=text.decode(value_of(elements, attributes.PATIENT_ID) or b"", codecs),
+    )
+
+
+def check_identity(identity: Identity, order: Order, expected: str, meta_uid: str) -> None:
+    """Refusal unless the instance is the one that was asked for. `expected` is the SOP Instance UID
+    that the message names, empty if there is no message."""
+    series = order.series
+    if (
+        not identity.sop_instance_uid
+        or identity.study_uid != series.study_uid
+        or identity.series_uid != series.series_uid
+        or identity.sop_instance_uid not in (expected or identity.sop_instance_uid,)
+        or identity.sop_instance_uid not in (meta_uid or identity.sop_instance_uid,)
+    ):
+        raise Refusal("uid_mismatch")
+    wanted = series.patient_id.strip()
+    if wanted and identity.patient_id.strip() != wanted:
+        raise Refusal("patient_mismatch")
+
+
+def check_class(sop_class_uid: str) -> None:
+    """Refusal for the SOP classes that hold what this engine can't clean."""
+    if not re.fullmatch(r"[0-9.]{0,64}", sop_class_uid, re.ASCII):
+        raise Refusal("unreadable")
+    if not sop_class_uid.startswith(STANDARD):
+        raise Refusal("private_sop_class" if sop_class_uid else "unreadable")
+    if sop_class_uid.startswith(RT_DELIVERY):
+        return
+    if not sop_class_uid.startswith(STORAGE):
+        raise Refusal("unsupported_sop_class")
+    number = sop_class_uid[len(STORAGE) :]
+    reason = REASON_BY_CLASS.get(number) or REASON_BY_FAMILY.get(number.partition(".")[0])
+    if reason:
+        raise Refusal(reason)
+
+
+def check_content(elements: list[Element], sop_class_uid: str) -> None:
+    """Refusal if the data set says, or lets suspect, that its pixels identify."""
+    if _codes(elements, 0x00280301) == ["YES"]:
+        raise Refusal("burned_in_annotation")
+    if _codes(elements, 0x00280302) == ["YES"]:
+        raise Refusal("recognizable_visual_features")
+    if value_of(elements, 0x00080064) is not None:
+        raise Refusal("secondary_capture")
+    image_type = _codes(elements, 0x00080008)
+    if any(screen in value for value in image_type for screen in SCREENS):
+        raise Refusal("burned_in_annotation")
+    if _codes(elements, 0x00280004) == ["RGB"] and _codes(elements, 0x00080060) in (
+        ["CT"],
+        ["MR"],
+    ):
+        raise Refusal("burned_in_annotation")
+    if value_of(elements, 0x00420011) is not None:
+        raise Refusal("encapsulated_document")
+    _check_overlays(elements)
+
+
+def _check_overlays(elements: list[Element]) -> None:
+    """A 60xx group without Overlay Data has its bits inside Pixel Data (retired, PS3.5 8.1.2)."""
+    groups = {e.tag >> 16 for e in elements if e.tag >> 24 == 0x60 and e.tag >> 16 & 1 == 0}
+    with_data = {e.tag >> 16 for e in elements if e.tag >> 24 == 0x60 and e.tag & 0xFFFF == 0x3000}
+    bits = {
+        e.tag >> 16
+        for e in elements
+        if e.tag >> 24 == 0x60 and e.tag & 0xFFFF == 0x0102 and any(e.value)
+    }
+    if (groups - with_data) & bits:
+        raise Refusal("embedded_overlay")
+
+
+def _codes(elements: list[Element], tag: int) -> list[str]:
+    value = (value_of(elements, tag) or b"").decode("latin-1").upper()
+    return [part.strip(" \0") for part in value.split("\\")]

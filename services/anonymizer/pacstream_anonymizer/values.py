@@ -1,0 +1,94 @@
+"""What the VR asks for. A value that is not what its VR says is emptied, never passed on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pacstream.pseudonyms import ProjectKey, shifted_date
+from pacstream_anonymizer.attributes import CLASS_UIDS, TIMEZONE_OFFSET
+from pacstream_anonymizer.dictionary import BULK_VRS, NUMBER_SIZES
+
+REMOVED = "REMOVED"
+STANDARD_ROOT = "1.2.840.10008."
+
+DATE_TIME = re.compile(r"(\d{8})((?:\d{2}){0,3}(?:(?<=\d{14})\.\d{1,6})?(?:[+-]\d{4})?)", re.ASCII)
+TIME = re.compile(r"\d{2}(?::?\d{2}(?::?\d{2}(?:\.\d{1,6})?)?)?", re.ASCII)
+AGE = re.compile(r"(\d{3})([DWMY])", re.ASCII)
+CODE_STRING = re.compile(r"(?!.*\d{6})[A-Z0-9 _]{0,16}", re.ASCII)
+INTEGER = re.compile(r"[+-]?\d{1,11}", re.ASCII)
+DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+TIMEZONE = re.compile(r"[+-]\d{4}", re.ASCII)
+TECHNICAL = re.compile(r"[^\x00-\x1f\x7f^=]{0,64}")
+
+OLDEST = {"Y": 90, "M": 90 * 12}
+"""Ages from here on are given as 090Y (HIPAA safe harbour)."""
+
+DUMMIES = {"LO": REMOVED, "SH": REMOVED, "ST": REMOVED, "LT": REMOVED, "UT": REMOVED, "UC": REMOVED}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient of one project as the release knows them."""
+
+    key: ProjectKey
+    pseudonym: str
+    shift_days: int
+
+
+def clean(tag: int, vr: str, value: bytes, patient: Patient) -> bytes | None:
+    """The value to release for a VR that is neither free text nor a sequence; None: remove it."""
+    if vr[:2] in NUMBER_SIZES and " or OW" not in vr:
+        return value if len(value) % NUMBER_SIZES[vr[:2]] == 0 else None
+    if vr[:2] in BULK_VRS or " or OW" in vr:
+        return value
+    parts = value.decode("latin-1").strip(" \0").split("\\")
+    cleaned = [_clean_one(tag, vr, part.strip(" \0"), patient) for part in parts]
+    if any(part is None for part in cleaned):
+        return b""
+    return "\\".join(part for part in cleaned if part is not None).encode("ascii")
+
+
+def _clean_one(tag: int, vr: str, text: str, patient: Patient) -> str | None:
+    """One value of a string VR; None if it is not what the VR says. `text` may hold anything."""
+    if vr == "UI":
+        return mapped_uid(tag, text, patient.key)
+    if vr == "DA":
+        return shifted_date(text, patient.shift_days)
+    if vr == "DT":
+        return shifted_date_time(text, patient.shift_days)
+    if vr == "AS":
+        return capped_age(text)
+    pattern = {"TM": TIME, "CS": CODE_STRING, "IS": INTEGER, "DS": DECIMAL}[vr]
+    return text if not text or pattern.fullmatch(text) else None
+
+
+def mapped_uid(tag: int, uid: str, key: ProjectKey) -> str | None:
+    """A UID of an instance is mapped, one of a class or of the standard stays; None: no UID."""
+    if not uid:
+        return uid
+    if (tag in CLASS_UIDS or uid.startswith(STANDARD_ROOT)) and len(uid) <= 64:
+        return uid if re.fullmatch(r"[0-9.]+", uid, re.ASCII) else None
+    return key.uid(uid)
+
+
+def shifted_date_time(text: str, days: int) -> str:
+    """A DT value with its date moved; time, fraction and zone stay. Empty if the day is unknown."""
+    match = DATE_TIME.fullmatch(text)
+    date = shifted_date(match[1], days) if match else ""
+    return date + match[2] if match and date else ""
+
+
+def capped_age(text: str) -> str | None:
+    match = AGE.fullmatch(text)
+    if match is None:
+        return "" if not text else None
+    unit = match[2]
+    return "090Y" if unit in OLDEST and int(match[1]) >= OLDEST[unit] else text
+
+
+def technical(tag: int, text: str) -> str | None:
+    """Text of the reviewed list, or None if it looks like a name or is no plain line."""
+    pattern = TIMEZONE if tag == TIMEZONE_OFFSET else TECHNICAL
+    parts = [part.strip() for part in text.split("\\")]
+    return "\\".join(parts) if all(pattern.fullmatch(part) for part in parts) else None

@@ -1,0 +1,145 @@
+"""Where the products of a conversion lie, what they are called, and how they get there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from isal import isal_zlib
+
+from pacstream.archive import Archive, inside, replacing, write_atomically
+from pacstream.errors import RejectedError, RetryLaterError, ZoneError
+from pacstream.messages import Order
+from pacstream.pseudonyms import load_key, release_series_folder
+from pacstream_converter.cleaner import CleanImage
+from pacstream_converter.dcm2niix import STEM
+
+BLOCK = 1 << 20
+
+LEVEL = 2
+"""ISA-L at level 2: the size of zlib's level 1 at four times its speed."""
+
+GZIP_FORMAT = 31
+"""The largest window (15) in a gzip container (+16), whose header then has no time and no name."""
+
+FIXED_SUFFIX = re.compile(
+    r"(_(ADC|MoCo|PS|ROI\d{1,2}|Raw|e\d{1,3}|fieldmaphz|i\d{1,5}|imaginary|ph|phMag|real|t\d{1,5}"
+    r"|(Eq|Tilt)(_\d{1,3})?))+"
+)
+"""Suffixes of dcm2niix's own making. Coil names, which come from the data, are not among them."""
+
+RESLICED = re.compile(r"_(Eq|Tilt|ROI\d+)")
+"""Copies of a volume in another geometry, and overlays: no slices of the series' own."""
+
+LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    }
+)
+"""Errors that a retry meets again: someone has to change the folder or its rights."""
+
+
+def products_folder(order: Order, archive: Archive) -> Path:
+    """The series folder, in the release or among the originals, beside which the products lie.
+
+    Raises ZoneError if it would not be below the batch's output folder.
+    """
+    out = Path(order.out)
+    if order.actions.anonymize:
+        return inside(out, release_series_folder(order, load_key(archive.keys, order.project)))
+    parts = (order.subject, order.session, order.folder)
+    if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+        raise ZoneError("a folder of the order is no file name", code="path_outside_zone")
+    return inside(out, Path(*parts))
+
+
+def volume_names(images: Iterable[Path]) -> dict[Path, str]:
+    """For each of dcm2niix's files what to append to the folder's name: nothing, `-e1`, `-2` ...
+
+    The hyphen keeps products of one series apart from those of its neighbour: `00000-MR_2` is a
+    folder name that another series may have, `00000-MR-2` is none.
+    """
+    names: dict[Path, str] = {}
+    number = 1
+    for image in sorted(images):
+        suffix = image.stem.removeprefix(STEM)
+        if suffix == "":
+            names[image] = ""
+        elif FIXED_SUFFIX.fullmatch(suffix):
+            names[image] = f"-{suffix[1:]}"
+        else:
+            number += 1
+            names[image] = f"-{number}"
+    return names
+
+
+def slices_converted(images: Iterable[CleanImage]) -> int:
+    """Slices of all volumes, without dcm2niix's resliced copies.
+
+    `x_ADC` holds all volumes of a Philips diffusion series and `x` those without the derived one.
+    """
+    slices = {image.source.stem: image.slices for image in images}
+    return sum(
+        count
+        for stem, count in slices.items()
+        if not RESLICED.search(stem) and f"{stem}_ADC" not in slices
+    )
+
+
+def write_products(
+    images: Iterable[CleanImage], names: dict[Path, str], folder: Path, out: Path
+) -> tuple[str, ...]:
+    """Write each image and its companions beside `folder`; their paths relative to `out`.
+
+    Raises RejectedError `output_not_writable` or RetryLaterError `disk`.
+    """
+    products: list[Path] = []
+    with output_errors():
+        for image in images:
+            stem = f"{folder.name}{names[image.source]}"
+            for suffix, content in sorted(image.companions.items()):
+                products.append(folder.with_name(f"{stem}{suffix}"))
+                write_atomically(products[-1], content)
+            products.append(folder.with_name(f"{stem}.nii.gz"))
+            with replacing(products[-1]) as part:
+                _compress(image, part)
+    root = inside(out, "")
+    return tuple(sorted(str(product.relative_to(root)) for product in products))
+
+
+def _compress(image: CleanImage, target: Path) -> None:
+    """gzip (RFC 1952) of nothing but the image: no time, no file name."""
+    compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP_FORMAT)
+    with target.open("wb") as sink, image.source.open("rb") as source:
+        sink.write(compressor.compress(image.header))
+        source.seek(image.voxels_at)
+        while block := source.read(BLOCK):
+            sink.write(compressor.compress(block))
+        sink.write(compressor.flush())
+
+
+@contextlib.contextmanager
+def output_errors() -> Iterator[None]:
+    """Turn an OSError into RejectedError `output_not_writable` or RetryLaterError `disk`.
+
+    The operating system's text names paths, so it is left out.
+    """
+    try:
+        yield
+    except OSError as error:
+        number = errno.errorcode.get(error.errno or 0, "unknown")
+        if error.errno in LASTING:
+            raise RejectedError(
+                f"the output folder can't be written ({number})", code="output_not_writable"
+            ) from None
+        raise RetryLaterError(f"the disk refuses ({number})", code="disk") from None

@@ -1,0 +1,98 @@
+"""Copies that share nothing with their source, and what an operating system's refusal means."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from pacstream.errors import RejectedError, RetryLaterError
+
+LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    }
+)
+"""Errors that a retry meets again: someone has to change the folder or its rights."""
+
+NO_FAST_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+"""copy_file_range(2) can't serve this pair of file systems."""
+
+
+@contextlib.contextmanager
+def output_errors() -> Iterator[None]:
+    """Turn an OSError into RejectedError `output_not_writable` or RetryLaterError `disk`.
+
+    The operating system's text names paths, so it is left out.
+    """
+    try:
+        yield
+    except OSError as error:
+        number = errno.errorcode.get(error.errno or 0, "unknown")
+        if error.errno in LASTING:
+            raise RejectedError(
+                f"the output folder can't be written ({number})", code="output_not_writable"
+            ) from None
+        raise RetryLaterError(f"the disk refuses ({number})", code="disk") from None
+
+
+def open_original(source: Path) -> BinaryIO:
+    """Raises RejectedError `original_missing`, or RetryLaterError `disk` if it can't be read."""
+    try:
+        return source.open("rb")
+    except FileNotFoundError:
+        raise RejectedError("an original is not in the archive", code="original_missing") from None
+    except OSError as error:
+        number = errno.errorcode.get(error.errno or 0, "unknown")
+        raise RetryLaterError(f"an original can't be read ({number})", code="disk") from None
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the bytes into the new file `target`; the file systems may share blocks, never a link.
+
+    Raises RejectedError `original_missing` if there is no source, RetryLaterError `disk` if it
+    can't be read.
+    """
+    with open_original(source) as origin, target.open("xb") as copy:
+        if not _copy_in_kernel(origin.fileno(), copy.fileno()):
+            shutil.copyfileobj(origin, copy, 1 << 20)
+
+
+def same_content(source: Path, target: Path) -> bool:
+    """Whether `target` is a file of its own with the bytes of `source`."""
+    if target.is_symlink() or not target.is_file() or target.samefile(source):
+        return False
+    with open_original(source) as origin, target.open("rb") as copy:
+        if os.fstat(origin.fileno()).st_size != os.fstat(copy.fileno()).st_size:
+            return False
+        while block := origin.read(1 << 20):
+            if block != copy.read(1 << 20):
+                return False
+    return True
+
+
+def _copy_in_kernel(origin: int, copy: int) -> bool:
+    """Copy everything with copy_file_range(2); False if the file systems can't, nothing copied."""
+    copied = 0
+    while True:
+        try:
+            count = os.copy_file_range(origin, copy, 1 << 30)
+        except OSError as error:
+            if copied == 0 and error.errno in NO_FAST_COPY:
+                return False
+            raise
+        if count == 0:
+            # Some file systems answer 0 for files that are not empty.
+            return copied == os.fstat(origin).st_size
+        copied += count

@@ -1,0 +1,10 @@
+"""`python -m pacstream_ledger`: run the service until SIGTERM."""
+
+import eventlet
+
+eventlet.monkey_patch()
+
+from pacstream.runner import run_service  # noqa: E402  (after monkey patching, as eventlet needs)
+from pacstream_ledger.service import LedgerService  # noqa: E402
+
+run_service(LedgerService)

@@ -1,0 +1,22 @@
+"""The query service on the bus."""
+
+from __future__ import annotations
+
+from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.messages import QueryRequested
+from pacstream.settings import load_settings
+from pacstream_query.associations import Associations
+from pacstream_query.finder import find_series
+
+SETTINGS = load_settings()
+ASSOCIATIONS = Associations(SETTINGS.dimse_timeout_s)
+
+
+class QueryService(Service):
+    name = "query"
+    emit = Emitter()
+
+    @subscribes_to(QueryRequested)
+    def on_query_requested(self, message: QueryRequested) -> None:
+        for fact in find_series(message, ASSOCIATIONS):
+            self.emit(fact)

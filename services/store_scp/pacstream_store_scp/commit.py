@@ -1,0 +1,227 @@
+"""Group commit: make written instances durable, give them their names, announce them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pacstream import logs
+from pacstream.archive import Archive, flush_folder
+from pacstream.errors import BrokerUnavailableError, UnroutableError
+from pacstream.messages import InstancesReceived, Message, ReceivedInstance
+from pacstream_store_scp.handover import WrittenInstance
+from pacstream_store_scp.part10 import same_data_set
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+POLL_S = 0.1
+
+NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+SYNC_FILE_RANGE_WRITE = 2
+
+Publish = Callable[[Message], None]
+
+
+class Committer(threading.Thread):
+    """Empties `handovers` for as long as the process runs, one group after the other.
+
+    `connect` and `publish` raise BrokerUnavailableError while there is no broker; both are called
+    from this thread only. Nothing is announced before it is durable, and nothing is dropped while
+    the broker is away: the queue fills, and that holds the senders.
+    """
+
+    def __init__(
+        self,
+        handovers: queue.Queue[WrittenInstance],
+        archive: Archive,
+        publish: Publish,
+        connect: Callable[[], None],
+        *,
+        instances: int,
+        delay_s: float,
+    ) -> None:
+        super().__init__(name="committer", daemon=True)
+        self._handovers = handovers
+        self._archive = archive
+        self._publish = publish
+        self._connect = connect
+        self._instances = instances
+        self._delay_s = delay_s
+        self._stopping = threading.Event()
+        self._giving_up = threading.Event()
+        self.broker_reached = False
+        self.unannounced = 0
+
+    def run(self) -> None:
+        self._confirmed(self._connect)
+        while True:
+            group = self._gather()
+            for message in commit(self._archive, group):
+                if not self._confirmed(partial(self._publish, message)):
+                    self.unannounced += len(message.instances)
+            if not group and self._stopping.is_set():
+                return
+
+    def stop(self, grace_s: float) -> bool:
+        """Commit and announce all that was handed over; call it when nothing more will come.
+
+        Without a broker it gives up after `grace_s`: the files are durable then, and the ledger
+        asks for what it was not told of. False if something could not be announced.
+        """
+        self._stopping.set()
+        self.join(grace_s)
+        self._giving_up.set()
+        self.join(grace_s)
+        return not self.is_alive() and self.unannounced == 0
+
+    def _gather(self) -> list[WrittenInstance]:
+        try:
+            group = [self._handovers.get(timeout=POLL_S)]
+        except queue.Empty:
+            return []
+        end = time.monotonic() + self._delay_s
+        while len(group) < self._instances:
+            try:
+                group.append(self._handovers.get(timeout=max(0.0, end - time.monotonic())))
+            except queue.Empty:
+                break
+        return group
+
+    def _confirmed(self, send: Callable[[], None]) -> bool:
+        """Try until the broker confirms; False if the process has to end before."""
+        pause = FIRST_PAUSE_S
+        while not self._giving_up.is_set():
+            try:
+                send()
+            except (BrokerUnavailableError, UnroutableError) as error:
+                if self.broker_reached or pause == FIRST_PAUSE_S:
+                    logs.event(log, "broker away", logging.WARNING, reason=error.code)
+                self.broker_reached = False
+                self._giving_up.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            else:
+                self.broker_reached = True
+                return True
+        return False
+
+
+def commit(archive: Archive, group: list[WrittenInstance]) -> list[InstancesReceived]:
+    """Make a group durable under its final names: one fact for each series and batch.
+
+    Instances that the disk refuses now are left out: the sender's success was too early for them,
+    and the ledger asks for them again. An order file without a batch (a trial) gives no fact.
+    """
+    _start_write_back(group)
+    named = [written for written in group if _named(archive, written)]
+    for folder in {archive.series_folder(written.series_uid) for written in named}:
+        flush_folder(folder)
+    series: dict[tuple[str, str], list[WrittenInstance]] = {}
+    for written in named:
+        if written.batch_id:
+            series.setdefault((written.series_uid, written.batch_id), []).append(written)
+    return [_fact(archive, members) for members in series.values()]
+
+
+def _fact(archive: Archive, members: list[WrittenInstance]) -> InstancesReceived:
+    first = members[0]
+    return InstancesReceived(
+        batch_id=first.batch_id,
+        study_uid=first.study_uid,
+        series_uid=first.series_uid,
+        instances=tuple(
+            ReceivedInstance(
+                sop_instance_uid=written.sop_instance_uid,
+                path=archive.relative(_final(archive, written)),
+                size=written.size,
+            )
+            for written in members
+        ),
+    )
+
+
+def _final(archive: Archive, written: WrittenInstance) -> Path:
+    return archive.instance_path(written.series_uid, written.sop_instance_uid)
+
+
+def _named(archive: Archive, written: WrittenInstance) -> bool:
+    """Flush and name one file; whether this content has its final name now."""
+    final = _final(archive, written)
+    try:
+        with written.part.open("rb") as file:
+            os.fdatasync(file.fileno())
+        if _claim(written.part, final):
+            return True
+        if same_data_set(written.part, final):
+            written.part.unlink()
+            return True
+        _set_aside(archive, written)
+    except OSError as error:
+        written.part.unlink(missing_ok=True)
+        _tell("instance lost before its commit", written, errno.errorcode.get(error.errno or 0))
+    return False
+
+
+def _claim(part: Path, final: Path) -> bool:
+    """Rename, but never over another file; False if the name is taken."""
+    try:
+        os.link(part, final)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        if final.exists():
+            return False
+        part.rename(final)
+        return True
+    part.unlink()
+    return True
+
+
+def _set_aside(archive: Archive, written: WrittenInstance) -> None:
+    """Two contents of one UID came at the same time: the first has the name, keep the other."""
+    target = archive.quarantine_path("conflicting", written.sop_instance_uid)
+    written.part.replace(target)
+    flush_folder(target.parent)
+    _tell("instance in quarantine", written, "conflicting")
+
+
+def _start_write_back(group: list[WrittenInstance]) -> None:
+    """Let the disk work on all files while fdatasync waits for the first one (Linux)."""
+    if _sync_file_range is None:
+        return
+    for written in group:
+        try:
+            with written.part.open("rb") as file:
+                _sync_file_range(file.fileno(), 0, 0, SYNC_FILE_RANGE_WRITE)
+        except FileNotFoundError:
+            # _named reports it; this is only a hint to the kernel
+            continue
+
+
+def _tell(text: str, written: WrittenInstance, reason: str | None) -> None:
+    fields = {"series": logs.ref(written.series_uid), "reason": reason or "io_error"}
+    instance = logs.ref(written.sop_instance_uid)
+    logs.event(log, text, logging.WARNING, instance=instance, **fields)
+
+
+def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is None:
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    found: Callable[[int, int, int, int], int] = function
+    return found
+
+
+_sync_file_range = _find_sync_file_range()

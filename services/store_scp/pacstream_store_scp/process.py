@@ -1,0 +1,141 @@
+"""One store SCP process: the parts put together, started and stopped."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from http.server import ThreadingHTTPServer
+
+from pacstream import logs
+from pacstream.archive import Archive
+from pacstream.errors import InputError
+from pacstream.settings import Settings
+from pacstream_store_scp.commit import Committer, Publish
+from pacstream_store_scp.handover import WrittenInstance
+from pacstream_store_scp.health import serve_health
+from pacstream_store_scp.port import holders
+from pacstream_store_scp.receiver import Receiver, SharedPortServer, new_server
+from pacstream_store_scp.siblings import Presence, living, remove_stale_parts
+
+log = logging.getLogger(__name__)
+
+ASSOCIATION_GRACE_S = 20.0
+COMMIT_GRACE_S = 10.0
+GROUPS_QUEUED = 4
+POLL_S = 0.05
+
+
+class StoreScp:
+    """Listens and serves from `start` to `stop`."""
+
+    def __init__(self, settings: Settings, publish: Publish, connect: Callable[[], None]) -> None:
+        self._settings = settings
+        self._archive = Archive(settings.data)
+        self._handovers: queue.Queue[WrittenInstance] = queue.Queue(
+            GROUPS_QUEUED * settings.commit_instances
+        )
+        self._committer = Committer(
+            self._handovers,
+            self._archive,
+            publish,
+            connect,
+            instances=settings.commit_instances,
+            delay_s=settings.commit_ms / 1000,
+        )
+        self._listening = False
+
+    def start(self) -> None:
+        """Remove what dead processes left, then listen. Raises InputError if a port is taken."""
+        started = time.time()
+        self._archive.incoming.mkdir(parents=True, exist_ok=True)
+        self._presence = Presence(self._archive.run)
+        siblings = living(self._archive.run)
+        try:
+            self._server = self._listen(set(siblings.values()))
+            self._http = self._serve_health()
+        except InputError:
+            self._presence.end()
+            raise
+        removed = remove_stale_parts(self._archive.incoming, set(siblings), started)
+        self._committer.start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(POLL_S,), name="listener", daemon=True
+        ).start()
+        self._listening = True
+        settings = self._settings
+        fields = {"aet": settings.store_aet, "port": settings.store_port, "stale_parts": removed}
+        logs.event(log, "listening", **fields)
+
+    @property
+    def is_alive(self) -> bool:
+        """False if the process is of no more use: its committer has died of a bug."""
+        return self._committer.is_alive()
+
+    def stop(self) -> None:
+        """Take no more associations, let those under way end, commit and announce the rest."""
+        self._listening = False
+        self._server.shutdown()
+        end = time.monotonic() + ASSOCIATION_GRACE_S
+        while self._server.active_associations and time.monotonic() < end:
+            time.sleep(POLL_S)
+        for association in self._server.active_associations:
+            association.abort()
+        announced = self._committer.stop(COMMIT_GRACE_S)
+        self._http.shutdown()
+        self._presence.end()
+        logs.event(log, "stopped", all_announced=announced)
+
+    def health(self) -> tuple[bool, dict[str, object]]:
+        """Whether instances are taken and announced, and what /health says of it."""
+        if not self._listening or not self._committer.is_alive():
+            status = "not listening"
+        elif not self._committer.broker_reached:
+            status = "waiting for the broker"
+        else:
+            status = "ok"
+        fields: dict[str, object] = {
+            "service": "store_scp",
+            "status": status,
+            "associations": len(self._server.active_associations),
+            "queued": self._handovers.qsize(),
+        }
+        return status == "ok", fields
+
+    def _listen(self, siblings: set[int]) -> SharedPortServer:
+        settings = self._settings
+        # The kernel would share the port with the store SCP of another zone without a word.
+        if any(holder.pid not in siblings for holder in holders(settings.store_port)):
+            raise port_taken("PACSTREAM_STORE_PORT", settings.store_port)
+        receiver = Receiver(self._archive, self._presence.token, self._handovers)
+        address = (settings.store_host, settings.store_port)
+        try:
+            return new_server(receiver, address, settings.store_aet, settings.dimse_timeout_s)
+        except OSError as error:
+            raise _not_listening(error, "PACSTREAM_STORE_PORT", settings.store_port) from None
+
+    def _serve_health(self) -> ThreadingHTTPServer:
+        host, port = self._settings.http_host, self._settings.http_port
+        try:
+            return serve_health(host, port, self.health)
+        except OSError as error:
+            self._server.server_close()
+            raise _not_listening(error, "PACSTREAM_HTTP_PORT", port) from None
+
+
+def port_taken(variable: str, port: int) -> InputError:
+    """The error that names a taken port and, where /proc tells, who has it."""
+    by = ", ".join(f"{holder.name} (pid {holder.pid})" for holder in holders(port))
+    return InputError(
+        f"port {port} ({variable}) is taken" + (f" by {by}" if by else ""), code="port_taken"
+    )
+
+
+def _not_listening(error: OSError, variable: str, port: int) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        return port_taken(variable, port)
+    reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return InputError(f"can't listen on port {port} ({variable}): {reason}", code="port_unusable")

@@ -1,0 +1,406 @@
+"""nameko, made safe: typed handlers, confirmed publishes, retries, dead letters.
+
+Stock nameko acknowledges a message when its handler raises, closes its connection while handlers
+still run, and dies when a connection is lost under one. Here a message is acknowledged only after
+the handler's own publishes are confirmed; an error sends it to a retry queue or to its dead-letter
+queue with the reason in its headers, and then acknowledges it.
+
+Only this module, the runner and the services' shells know nameko and kombu.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+from amqp.exceptions import AMQPError
+from kombu import Connection, Queue
+from kombu.exceptions import KombuError
+from nameko.amqp.publish import Publisher as AmqpPublisher
+from nameko.amqp.publish import UndeliverableMessage
+from nameko.exceptions import ContainerBeingKilled
+from nameko.extensions import DependencyProvider, Entrypoint
+from nameko.messaging import QueueConsumer
+from nameko.timer import timer
+from nameko.web.handlers import http
+from pydantic import ValidationError
+
+from pacstream import logs, topology
+from pacstream.envelope import Envelope, envelope
+from pacstream.errors import (
+    BrokerUnavailableError,
+    PacstreamError,
+    RetryLaterError,
+    UnroutableError,
+)
+from pacstream.messages import Message, WorkFailed
+from pacstream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+F = TypeVar("F", bound=Callable[..., Any])
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+BUS_ERRORS = (AMQPError, KombuError, OSError)
+ATTEMPT = "x-attempt"
+
+
+def declare_topology(channel: Any, settings: Settings) -> None:
+    """Declare the exchange and all queues on an open AMQP channel. Safe to repeat."""
+    channel.exchange_declare(
+        exchange=topology.EXCHANGE, type="topic", durable=True, auto_delete=False
+    )
+    for spec in topology.queues(settings.retry_delays):
+        channel.queue_declare(
+            queue=spec.name, durable=True, auto_delete=False, arguments=spec.arguments
+        )
+        for topic in spec.topics:
+            channel.queue_bind(queue=spec.name, exchange=topology.EXCHANGE, routing_key=topic)
+
+
+class Outlet:
+    """Publishes with confirm; one for each service, used by all of its workers."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self._publisher = AmqpPublisher(amqp_url, use_confirms=True)
+
+    def publish(self, message: Message, app_id: str, causation_id: str = "") -> None:
+        """Send `message` to whoever is bound to its topic.
+
+        Raises UnroutableError if a message that needs a consumer's queue has none, and
+        BrokerUnavailableError if the broker does not confirm.
+        """
+        self._send(
+            json.dumps(message.payload()),
+            envelope(message, app_id, causation_id),
+            exchange=topology.EXCHANGE,
+            routing_key=message.topic,
+            mandatory=not message.announcement,
+        )
+
+    def forward(self, body: bytes | str, properties: Envelope, queue: str) -> None:
+        """Put a copy of a message straight into `queue`. Raises as `publish` does."""
+        self._send(body, properties, exchange="", routing_key=queue, mandatory=True)
+
+    def _send(
+        self,
+        body: bytes | str,
+        properties: Envelope,
+        *,
+        exchange: str,
+        routing_key: str,
+        mandatory: bool,
+    ) -> None:
+        try:
+            self._publisher.publish(
+                body,
+                exchange=exchange,
+                routing_key=routing_key,
+                mandatory=mandatory,
+                serializer=None,
+                message_id=properties.message_id,
+                correlation_id=properties.correlation_id,
+                type=properties.type,
+                timestamp=properties.timestamp,
+                app_id=properties.app_id,
+                headers=properties.headers,
+                content_type=properties.content_type,
+                content_encoding=properties.content_encoding,
+            )
+        except UndeliverableMessage:
+            raise UnroutableError(f"no queue takes {properties.type}") from None
+        except BUS_ERRORS as error:
+            raise BrokerUnavailableError(
+                f"a publish was not confirmed ({type(error).__name__})"
+            ) from None
+
+
+class Emitter(DependencyProvider):
+    """`self.emit(message)` in a handler: published and confirmed when it returns."""
+
+    def setup(self) -> None:
+        self._outlet = Outlet(self.container.config["AMQP_URI"])
+
+    def get_dependency(self, worker_ctx: Any) -> Callable[[Message], None]:
+        causation_id = str(worker_ctx.data.get("message_id") or "")
+        app_id = str(self.container.service_name)
+
+        def emit(message: Message) -> None:
+            self._outlet.publish(message, app_id, causation_id)
+
+        return emit
+
+    def __call__(self, message: Message) -> None:
+        """For the type checker: nameko puts what get_dependency returns in this one's place."""
+        raise TypeError("an Emitter works inside a running service only")
+
+
+class SafeQueueConsumer(QueueConsumer):
+    """Stays connected until the last acknowledgement, and survives a lost connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_flight = 0
+        self.consuming = False
+
+    @property
+    def prefetch_count(self) -> int:
+        """Per queue. The runner gives the container at least as many workers as the sum."""
+        return int(self.container.config["PREFETCH"])
+
+    def get_consumers(self, consumer_cls: Any, channel: Any) -> Any:
+        declare_topology(channel, self.container.config["SETTINGS"])
+        for provider in self._providers:
+            consumer = consumer_cls(
+                queues=[provider.queue],
+                on_message=partial(self.handle_message, provider),
+                accept=self.accept,
+            )
+            consumer.qos(prefetch_count=self.prefetch_count)
+            self._consumers[provider] = consumer
+        return self._consumers.values()
+
+    def handle_message(self, provider: Any, message: Any) -> None:
+        self._in_flight += 1
+        self.container.spawn_managed_thread(
+            partial(provider.handle_message, message), identifier="handle_message"
+        )
+
+    def on_iteration(self) -> None:
+        self._cancel_consumers_if_requested()
+        if not self._consumers and not self._in_flight:
+            self.should_stop = True
+
+    def on_consume_ready(
+        self, connection: Any, channel: Any, consumers: Any, **kwargs: Any
+    ) -> None:
+        self.consuming = True
+        logs.event(log, "consuming", queues=len(self._consumers))
+        super().on_consume_ready(connection, channel, consumers, **kwargs)
+
+    def on_consume_end(self, connection: Any, channel: Any) -> None:
+        self.consuming = False
+
+    def on_connection_error(self, exc: BaseException, interval: float) -> None:
+        self.consuming = False
+        logs.event(
+            log, "broker away", logging.WARNING, error_type=type(exc).__name__, again_in_s=interval
+        )
+
+    def on_connection_revived(self) -> None:
+        logs.event(log, "broker back")
+
+    def settle(self, message: Any, verb: str) -> None:
+        """Acknowledge or requeue, unless the broker has already taken the message back."""
+        try:
+            if message.channel is not None and message.channel.connection is not None:
+                getattr(message, verb)()
+        except BUS_ERRORS as error:
+            logs.event(
+                log, "connection lost, the broker redelivers", error_type=type(error).__name__
+            )
+        finally:
+            self._in_flight = max(0, self._in_flight - 1)
+
+
+class Subscription(Entrypoint):
+    """The entrypoint behind `subscribes_to`."""
+
+    queue_consumer = SafeQueueConsumer()
+
+    def __init__(self, message_class: type[Message], **kwargs: Any) -> None:
+        self.message_class = message_class
+        super().__init__(**kwargs)
+
+    @property
+    def queue(self) -> Queue:
+        return Queue(self.queue_name, no_declare=True)
+
+    @property
+    def queue_name(self) -> str:
+        return topology.queue_name(self.container.service_name, self.message_class)
+
+    def setup(self) -> None:
+        self._settings: Settings = self.container.config["SETTINGS"]
+        self._outlet = Outlet(self.container.config["AMQP_URI"])
+        self.queue_consumer.register_provider(self)
+
+    def stop(self) -> None:
+        self.queue_consumer.unregister_provider(self)
+
+    def handle_message(self, message: Any) -> None:
+        """Called by the consumer for each delivery, in a thread of its own."""
+        try:
+            fact = self.message_class.parse(message.body)
+        except ValidationError as error:
+            fields = sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]})
+            self._conclude(
+                message, None, PacstreamError(f"bad fields {fields}", code="bad_message")
+            )
+            return
+        try:
+            self.container.spawn_worker(
+                self,
+                (fact,),
+                {},
+                context_data={"message_id": message.properties.get("message_id")},
+                handle_result=partial(self._handle_result, message, fact),
+            )
+        except ContainerBeingKilled:
+            self.queue_consumer.settle(message, "requeue")
+
+    def _handle_result(
+        self,
+        message: Any,
+        fact: Message,
+        worker_ctx: Any,
+        result: Any = None,
+        exc_info: ExcInfo | None = None,
+    ) -> tuple[Any, ExcInfo | None]:
+        self._conclude(message, fact, exc_info[1] if exc_info else None)
+        return result, exc_info
+
+    def _conclude(self, message: Any, fact: Message | None, error: BaseException | None) -> None:
+        verb = "ack"
+        try:
+            if isinstance(error, RetryLaterError) and self._attempt(message) < self._max_attempts:
+                self._try_again(message, error)
+            elif error is not None:
+                self._bury(message, fact, error)
+        except (BrokerUnavailableError, UnroutableError):
+            time.sleep(1.0)
+            verb = "requeue"
+        self.queue_consumer.settle(message, verb)
+
+    @property
+    def _max_attempts(self) -> int:
+        return self._settings.max_attempts
+
+    def _attempt(self, message: Any) -> int:
+        return int((message.headers or {}).get(ATTEMPT, 1))
+
+    def _try_again(self, message: Any, error: RetryLaterError) -> None:
+        attempt = self._attempt(message)
+        delays = self._settings.retry_delays
+        delay = delays[min(attempt, len(delays)) - 1]
+        if error.delay_s is not None:
+            delay = min(delays, key=lambda tier: abs(tier - 1000 * (error.delay_s or 0)))
+        copy = self._copy(message, {ATTEMPT: attempt + 1})
+        self._outlet.forward(message.body, copy, topology.retry_queue_name(self.queue_name, delay))
+        fields = {"reason": error.code, "attempt": attempt, "delay_ms": delay}
+        logs.event(log, "retry later", queue=self.queue_name, message=copy.message_id, **fields)
+
+    def _bury(self, message: Any, fact: Message | None, error: BaseException) -> None:
+        reason = error.code if isinstance(error, PacstreamError) else "unexpected_error"
+        copy = self._copy(
+            message,
+            {
+                "x-reason": reason,
+                "x-error": logs.describe(error)[:500],
+                "x-queue": self.queue_name,
+                "x-attempts": self._attempt(message),
+                "x-died-at": int(time.time()),
+            },
+        )
+        self._outlet.forward(message.body, copy, topology.dead_queue_name(self.queue_name))
+        fields = {"reason": reason, "message": copy.message_id, "error": logs.describe(error)}
+        logs.event(log, "dead letter", logging.ERROR, queue=self.queue_name, **fields)
+        if self.message_class is not WorkFailed:
+            failure = work_failed(self.queue_name, self.message_class.topic, fact, reason)
+            self._outlet.publish(failure, str(self.container.service_name), copy.message_id)
+
+    def _copy(self, message: Any, more: dict[str, str | int]) -> Envelope:
+        properties = message.properties
+        kept = {k: v for k, v in (message.headers or {}).items() if not k.startswith("x-death")}
+        return Envelope(
+            message_id=str(properties.get("message_id") or ""),
+            correlation_id=str(properties.get("correlation_id") or ""),
+            type=str(properties.get("type") or self.message_class.topic),
+            timestamp=int(time.time()),
+            app_id=str(properties.get("app_id") or ""),
+            headers={**kept, **more},
+        )
+
+
+def work_failed(queue: str, topic: str, fact: Message | None, reason: str) -> WorkFailed:
+    """What the ledger is told of a dead letter; `fact` is None where it could not be parsed."""
+    order = getattr(fact, "order", None)
+    return WorkFailed(
+        batch_id=fact.correlation_id if fact else "",
+        queue=queue,
+        failed_topic=topic,
+        failed_message_id=fact.message_id if fact else "",
+        reason=reason,
+        row=getattr(fact, "row", None),
+        series_uid=order.series.series_uid if order else str(getattr(fact, "series_uid", "")),
+    )
+
+
+def subscribes_to(
+    message_class: type[M],
+) -> Callable[[Callable[[Any, M], None]], Callable[[Any, M], None]]:
+    """Let a service's method handle every `message_class` from the service's own queue."""
+    decorate: Callable[[Callable[[Any, M], None]], Callable[[Any, M], None]]
+    decorate = Subscription.decorator(message_class)
+    return decorate
+
+
+class Readiness(DependencyProvider):
+    """`self.ready()`: the consumers are registered with the broker now."""
+
+    queue_consumer = SafeQueueConsumer()
+
+    def get_dependency(self, worker_ctx: Any) -> Callable[[], bool]:
+        return lambda: bool(self.queue_consumer.consuming)
+
+
+def answers_http(method: str, url: str) -> Callable[[F], F]:
+    """nameko's HTTP entrypoint, typed."""
+    decorate: Callable[[F], F] = http(method, url)
+    return decorate
+
+
+def every(seconds: float) -> Callable[[F], F]:
+    """nameko's timer entrypoint, typed."""
+    decorate: Callable[[F], F] = timer(interval=seconds)
+    return decorate
+
+
+class Service:
+    """A nameko service with GET /health: 200 only while it takes messages from the broker."""
+
+    name = ""
+    ready = Readiness()
+
+    @answers_http("GET", "/health")
+    def health(self, request: Any) -> tuple[int, dict[str, str], str]:
+        consuming = self.ready()
+        body = {"service": self.name, "status": "ok" if consuming else "waiting for the broker"}
+        return (
+            200 if consuming else 503,
+            {"Content-Type": "application/json"},
+            json.dumps(body),
+        )
+
+
+def wait_for_broker(settings: Settings, patience_s: float = 120.0) -> None:
+    """Connect once and declare the topology; BrokerUnavailableError after `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            with Connection(settings.amqp_url, connect_timeout=5) as connection:
+                declare_topology(connection.default_channel, settings)
+                return
+        except BUS_ERRORS as error:
+            if time.monotonic() > deadline:
+                raise BrokerUnavailableError(
+                    f"no broker after {patience_s:.0f} s ({type(error).__name__})"
+                ) from None
+            logs.event(log, "waiting for the broker", error_type=type(error).__name__)
+            time.sleep(1.0)

@@ -1,0 +1,338 @@
+"""Every message on the bus: a frozen pydantic class with its topic on it.
+
+A new field gets a default, a new meaning gets a new message: during a roll-out both versions are
+on the wire, so consumers ignore what they do not know. `docs/flow.md` has the table; a test
+compares it with this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Evidence = Literal["uids", "count", "move", "none"]
+"""How we know what a series holds: IMAGE-level C-FIND, a related-instances count, or the C-MOVE."""
+
+
+class Part(BaseModel):
+    """A value inside messages."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Message(Part):
+    """A fact or a request. `topic` is its routing key."""
+
+    topic: ClassVar[str]
+    schema_version: ClassVar[int] = 1
+    announcement: ClassVar[bool] = False
+    """An announcement is for whoever binds a queue to it; it may have no consumer at all."""
+
+    @property
+    def correlation_id(self) -> str:
+        """The batch it belongs to, or empty."""
+        return str(getattr(self, "batch_id", ""))
+
+    @property
+    def message_id(self) -> str:
+        """Deterministic: the same fact always has the same id, and the id tells nothing of it."""
+        text = f"{self.topic} {self.schema_version} {self.model_dump_json()}"
+        return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
+
+    def payload(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def parse(cls, body: bytes | str) -> Self:
+        return cls.model_validate_json(body)
+
+
+class PacsNode(Part):
+    """A PACS and the titles used with it (PS3.8 section 9.3.2: called and calling AE title)."""
+
+    address: str
+    port: int = Field(ge=1, le=65535)
+    called_aet: str = Field(min_length=1, max_length=16)
+    calling_aet: str = Field(min_length=1, max_length=16)
+
+
+class Actions(Part):
+    """What a user asked to be done with what the rows match."""
+
+    info: bool = False
+    save: bool = False
+    anonymize: bool = False
+    convert: bool = False
+    move: bool = False
+
+    @property
+    def retrieves(self) -> bool:
+        """Instances come to our own store SCP."""
+        return self.save or self.anonymize or self.convert
+
+
+class Batch(Part):
+    """One submitted CSV."""
+
+    batch_id: str = Field(pattern=r"^[A-Za-z0-9-]{4,40}$")
+    rows: int = Field(ge=1)
+    submitted_at: str
+    pacs: PacsNode
+    destination: str = Field(min_length=1, max_length=16, description="C-MOVE destination AE title")
+    actions: Actions
+    project: str = ""
+    out: str
+    batch_size: int = Field(default=0, ge=0, description="series between two pauses; 0: no pauses")
+    batch_wait_s: float = Field(default=0.0, ge=0)
+    name: str = Field(default="", description="what the report calls it: the CSV's file name")
+
+
+class Series(Part):
+    """What a PACS told of one series; names the folders of PACSMAN's layout."""
+
+    study_uid: str
+    series_uid: str
+    patient_id: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    number: str = ""
+    modality: str = ""
+    description: str = ""
+
+
+class Order(Part):
+    """Why a series is fetched for one batch, and where its products go.
+
+    `folder` and `release_folder` are the last path components, made unique by the ledger: no two
+    series and no two patients ever share one.
+    """
+
+    batch_id: str
+    series: Series
+    actions: Actions
+    project: str = ""
+    out: str
+    subject: str = Field(description="sub-… folder of the originals")
+    session: str = Field(description="ses-… folder of the originals")
+    folder: str = Field(description="series folder of the originals")
+    release_folder: str = Field(description="series folder of the release, free of descriptions")
+
+
+class QueryRequested(Message):
+    """One CSV row is to be looked up. Keys are DICOM keywords with the cell's text."""
+
+    topic = "query.requested"
+    batch: Batch
+    row: int = Field(ge=1, description="row in the CSV, the header is row 1")
+    keys: dict[str, str]
+
+    @property
+    def correlation_id(self) -> str:
+        return self.batch.batch_id
+
+
+class SeriesFound(Message):
+    """A row matches this series; `expected` is the list of its SOP Instance UIDs if known."""
+
+    topic = "series.found"
+    batch_id: str
+    row: int
+    series: Series
+    attributes: dict[str, str] = Field(default_factory=dict)
+    expected: tuple[str, ...] = ()
+    expected_count: int | None = None
+    evidence: Evidence = "none"
+
+
+class QueryAnswered(Message):
+    """All answers for a row are in (or none will come: `reason` is not empty)."""
+
+    topic = "query.answered"
+    batch_id: str
+    row: int
+    series_uids: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class SeriesRequested(Message):
+    """A series, or the instances of it that are still missing, is to be moved."""
+
+    topic = "series.requested"
+    batch_id: str
+    pacs: PacsNode
+    destination: str
+    order: Order
+    instances: tuple[str, ...] = Field(default=(), description="empty: the whole series")
+    round: int = Field(default=0, ge=0)
+
+
+class SeriesMoved(Message):
+    """The C-MOVE has ended. Counters are None where the PACS sent none (PS3.4 C.4.2.1.6)."""
+
+    topic = "series.moved"
+    batch_id: str
+    series_uid: str
+    round: int
+    status: int | None = Field(default=None, description="last DIMSE status; None: no answer")
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
+    remaining: int | None = None
+    reason: str = Field(default="", description="empty: the PACS reported success")
+    seconds: float = 0.0
+
+
+class ReceivedInstance(Part):
+    """One durable file: `path` is relative to the trusted zone."""
+
+    sop_instance_uid: str
+    path: str
+    size: int = Field(ge=0, description="bytes of the file")
+
+
+class InstancesReceived(Message):
+    """A group of instances of one series is durable in the incoming zone."""
+
+    topic = "instances.received"
+    batch_id: str
+    study_uid: str
+    series_uid: str
+    instances: tuple[ReceivedInstance, ...]
+
+
+class DeidentifyRequested(Message):
+    """Instances that were here before the order came are to be de-identified for it."""
+
+    topic = "deidentify.requested"
+    batch_id: str
+    order: Order
+    instances: tuple[str, ...]
+
+
+class InstancesDeidentified(Message):
+    """These instances (named by their original UIDs) are in the release."""
+
+    topic = "instances.deidentified"
+    batch_id: str
+    series_uid: str
+    instances: tuple[str, ...]
+
+
+class WithheldInstance(Part):
+    sop_instance_uid: str
+    reason: str
+
+
+class InstancesWithheld(Message):
+    """These instances stay in quarantine, each with a reason code."""
+
+    topic = "instances.withheld"
+    batch_id: str
+    series_uid: str
+    instances: tuple[WithheldInstance, ...]
+
+
+class SeriesReceived(Message):
+    """Every expected instance of the series is durable: the originals are complete."""
+
+    topic = "series.received"
+    batch_id: str
+    order: Order
+    instances: tuple[str, ...]
+
+
+class InfoRequested(Message):
+    """The info table of a series is to be written beside its folder."""
+
+    topic = "info.requested"
+    batch_id: str
+    order: Order
+    attributes: dict[str, str]
+
+
+class InfoWritten(Message):
+    topic = "info.written"
+    batch_id: str
+    series_uid: str
+
+
+class SeriesExported(Message):
+    """The originals lie in the user's folder, in PACSMAN's layout."""
+
+    topic = "series.exported"
+    batch_id: str
+    series_uid: str
+    instances: int
+
+
+ConversionState = Literal[
+    "converted", "converted_with_warnings", "not_an_image", "unsupported", "failed"
+]
+
+
+class SeriesConverted(Message):
+    """dcm2niix has ended for a series; `products` are paths relative to the batch's folder."""
+
+    topic = "series.converted"
+    batch_id: str
+    series_uid: str
+    state: ConversionState
+    reason: str = ""
+    products: tuple[str, ...] = ()
+
+
+class WorkFailed(Message):
+    """A message became a dead letter: `queue` has it, `reason` is a code, never a value."""
+
+    topic = "work.failed"
+    batch_id: str = ""
+    queue: str
+    failed_topic: str
+    failed_message_id: str = ""
+    reason: str
+    row: int | None = None
+    series_uid: str = ""
+
+
+class SeriesComplete(Message):
+    """All that was asked of one series is done."""
+
+    topic = "series.complete"
+    announcement = True
+    batch_id: str
+    series_uid: str
+    state: str
+
+
+class BatchFinished(Message):
+    """Every row and series of the batch has reached its last state."""
+
+    topic = "batch.finished"
+    announcement = True
+    batch_id: str
+    delivered: bool = Field(description="all that was asked for is there")
+    series: dict[str, int] = Field(description="number of series in each state")
+    rows: dict[str, int] = Field(description="number of rows in each state")
+
+
+MESSAGES: tuple[type[Message], ...] = (
+    QueryRequested,
+    SeriesFound,
+    QueryAnswered,
+    SeriesRequested,
+    SeriesMoved,
+    InstancesReceived,
+    DeidentifyRequested,
+    InstancesDeidentified,
+    InstancesWithheld,
+    SeriesReceived,
+    InfoRequested,
+    InfoWritten,
+    SeriesExported,
+    SeriesConverted,
+    WorkFailed,
+    SeriesComplete,
+    BatchFinished,
+)

@@ -1,0 +1,82 @@
+"""One frozen Settings object, read once from the environment (variables `PACSTREAM_*`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pacstream.errors import InputError
+
+PREFIX = "PACSTREAM_"
+DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
+
+
+class Settings(BaseModel):
+    """What a process is told from outside. Field `x` is read from the variable `PACSTREAM_X`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(default=Path(".pacstream"), description="the trusted zone on disk")
+    amqp_url: str = Field(default=DEFAULT_AMQP_URL, description="the broker")
+    heartbeat_s: int = Field(default=60, ge=0, description="AMQP heartbeat")
+    retry_delays_ms: str = Field(
+        default="5000,30000,120000",
+        pattern=r"^\d+(,\d+)*$",
+        description="growing pauses before a message is tried again; the last one repeats",
+    )
+    max_attempts: int = Field(default=6, ge=1, description="attempts before a dead letter")
+    workers: int = Field(default=1, ge=1, description="messages handled at once, per queue")
+    http_host: str = Field(default="127.0.0.1", description="where /health listens")
+    http_port: int = Field(default=0, ge=0, le=65535, description="0: any free port")
+    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+    ledger_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite below data")
+    ledger_http: str = Field(
+        default="http://127.0.0.1:8090", description="where the CLI asks the ledger for status"
+    )
+    pacs_concurrency: int = Field(default=2, ge=1, le=32, description="C-MOVEs at once")
+    dimse_timeout_s: float = Field(default=60.0, gt=0, description="silence that ends a request")
+    move_deadline_s: float = Field(
+        default=900.0, gt=0, le=1200, description="longest C-MOVE; what is missing is asked again"
+    )
+    rounds: int = Field(default=3, ge=0, le=10, description="further C-MOVEs for missing instances")
+    round_pause_s: float = Field(
+        default=5.0, ge=0, description="pause before round 1; then doubled"
+    )
+    store_host: str = Field(default="0.0.0.0", description="where the store SCP listens")
+    store_port: int = Field(default=11112, ge=1, le=65535)
+    store_aet: str = Field(default="PACSTREAM", min_length=1, max_length=16)
+    commit_instances: int = Field(default=64, ge=1, description="largest group commit")
+    commit_ms: int = Field(default=50, ge=1, description="longest wait before a group commit")
+    dcm2niix_timeout_s: float = Field(default=900.0, gt=0, le=1200)
+
+    @property
+    def retry_delays(self) -> tuple[int, ...]:
+        """The pauses in milliseconds, shortest first."""
+        return tuple(sorted(int(delay) for delay in self.retry_delays_ms.split(",")))
+
+    @property
+    def database_url(self) -> str:
+        return self.ledger_url or f"sqlite:///{self.data.absolute() / 'state' / 'ledger.db'}"
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environ` (default: the process's).
+
+    Raises InputError naming each variable that is unknown or has no valid value.
+    """
+    environ = os.environ if environ is None else environ
+    given = {
+        name[len(PREFIX) :].lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and value != ""
+    }
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()
+        )
+        raise InputError(f"wrong settings in the environment: {problems}") from None

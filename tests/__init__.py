@@ -1,0 +1,1 @@
+"""Tests of pacstream, by service and by reach: unit, integration, e2e, chaos."""

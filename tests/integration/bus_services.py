@@ -1,0 +1,98 @@
+"""Small nameko services for the tests of the bus. Each leaves marks as lines in a file.
+
+Run as `python -m tests.integration.bus_services NAME FILE` with PACSTREAM_* settings.
+"""
+
+import eventlet
+
+eventlet.monkey_patch()
+
+import sys  # noqa: E402  (after monkey patching, as eventlet needs)
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from pacstream.bus import Emitter, Service, subscribes_to  # noqa: E402
+from pacstream.errors import RejectedError, RetryLaterError  # noqa: E402
+from pacstream.messages import (  # noqa: E402
+    InfoRequested,
+    InfoWritten,
+    QueryAnswered,
+    QueryRequested,
+    SeriesRequested,
+)
+from pacstream.runner import run_service  # noqa: E402
+
+MARKS = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("/dev/null")
+
+
+def mark(text: str) -> None:
+    with MARKS.open("a") as file:
+        file.write(text + "\n")
+
+
+class PatientService(Service):
+    """Fails three times with RetryLaterError, then succeeds."""
+
+    name = "query"
+    emit = Emitter()
+    failures = 0
+
+    @subscribes_to(QueryRequested)
+    def on_query_requested(self, message: QueryRequested) -> None:
+        mark(f"attempt {message.row}")
+        if PatientService.failures < 3:
+            PatientService.failures += 1
+            raise RetryLaterError("the PACS is busy", code="pacs_busy")
+        self.emit(QueryAnswered(batch_id=message.batch.batch_id, row=message.row))
+
+
+class BrokenService(Service):
+    """Raises what its message's row says."""
+
+    name = "query"
+    emit = Emitter()
+
+    @subscribes_to(QueryRequested)
+    def on_query_requested(self, message: QueryRequested) -> None:
+        mark(f"attempt {message.row}")
+        if message.row == 1:
+            raise RejectedError("the PACS refuses", code="refused")
+        if message.row == 2:
+            raise ValueError(f"a value: {message.keys['PatientName']}")
+        raise RetryLaterError("never cured", code="pacs_busy")
+
+
+class SlowService(Service):
+    """Marks the start, takes long, marks the end."""
+
+    name = "retrieve"
+
+    @subscribes_to(SeriesRequested)
+    def on_series_requested(self, message: SeriesRequested) -> None:
+        mark(f"start {message.round}")
+        time.sleep(2.0)
+        mark(f"end {message.round}")
+
+
+class EchoService(Service):
+    """Answers each message with one message: the shape of every service."""
+
+    name = "exporter"
+    emit = Emitter()
+
+    @subscribes_to(InfoRequested)
+    def on_info_requested(self, message: InfoRequested) -> None:
+        uid = message.order.series.series_uid
+        mark(uid)
+        self.emit(InfoWritten(batch_id=message.batch_id, series_uid=uid))
+
+
+SERVICES = {
+    "patient": PatientService,
+    "broken": BrokenService,
+    "slow": SlowService,
+    "echo": EchoService,
+}
+
+if __name__ == "__main__":
+    run_service(SERVICES[sys.argv[1]])

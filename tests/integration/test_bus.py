@@ -1,0 +1,305 @@
+"""The bus against a real broker: retries, dead letters, killed workers, outages."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+import requests
+
+from pacstream import topology
+from pacstream.errors import UnroutableError
+from pacstream.messages import (
+    InfoRequested,
+    InfoWritten,
+    Message,
+    QueryAnswered,
+    QueryRequested,
+    SeriesRequested,
+    WorkFailed,
+)
+from pacstream.publisher import Publisher
+from pacstream.settings import Settings
+from pacstream_cli.ports import free_port, start_of
+from tests.broker import PrivateBroker
+from tests.fakes.line import make_batch, make_found
+
+pytestmark = pytest.mark.rabbitmq
+
+PLANTED = "Zwetschgenstein^Aurelia"
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition was never met"
+        time.sleep(0.05)
+    return value
+
+
+class Process:
+    """A test service in a process of its own."""
+
+    def __init__(self, name: str, url: str, folder: Path) -> None:
+        self.marks = folder / "marks.txt"
+        self.marks.touch()
+        self.port = free_port(start_of(folder))
+        self.log = folder / f"{name}.log"
+        self._name, self._url, self._folder = name, url, folder
+        self.start()
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "PACSTREAM_AMQP_URL": self._url,
+            "PACSTREAM_HTTP_PORT": str(self.port),
+            "PACSTREAM_RETRY_DELAYS_MS": "100,200,400",
+            "PACSTREAM_MAX_ATTEMPTS": "5",
+            "PACSTREAM_HEARTBEAT_S": "10",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.integration.bus_services", self._name, self.marks],
+                env=environment,
+                stderr=log,
+                stdout=log,
+            )
+
+    def lines(self) -> list[str]:
+        return self.marks.read_text().splitlines()
+
+    def healthy(self) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{self.port}/health", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+class Bus:
+    """What the tests look at: queues, by pika."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.settings = Settings(amqp_url=url, retry_delays_ms="100,200,400")
+        self.publisher = Publisher(self.settings, "test")
+        self.publisher.connect()
+
+    def depth(self, queue: str) -> int:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+        finally:
+            connection.close()
+
+    def take(self, queue: str) -> tuple[pika.BasicProperties, dict[str, Any]] | None:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            method, properties, body = connection.channel().basic_get(queue, auto_ack=True)
+            return None if method is None else (properties, json.loads(body))
+        finally:
+            connection.close()
+
+    def wait_for(self, queue: str) -> tuple[pika.BasicProperties, dict[str, Any]]:
+        found: tuple[pika.BasicProperties, dict[str, Any]] = until(lambda: self.take(queue))
+        return found
+
+
+@pytest.fixture
+def bus(vhost_url: str) -> Iterator[Bus]:
+    bus = Bus(vhost_url)
+    yield bus
+    bus.publisher.close()
+
+
+Starter = Callable[[str], Process]
+
+
+@pytest.fixture
+def start(vhost_url: str, tmp_path: Path) -> Iterator[Starter]:
+    processes: list[Process] = []
+
+    def start_one(name: str) -> Process:
+        processes.append(Process(name, vhost_url, tmp_path))
+        until(processes[-1].healthy)
+        return processes[-1]
+
+    yield start_one
+    for process in processes:
+        if process.process.poll() is None:
+            process.stop(signal.SIGKILL)
+
+
+def query(row: int) -> QueryRequested:
+    return QueryRequested(batch=make_batch(9, save=True), row=row, keys={"PatientName": PLANTED})
+
+
+def info(number: int) -> InfoRequested:
+    batch = make_batch(9, info=True)
+    return InfoRequested(batch_id=batch.batch_id, order=order(number), attributes={})
+
+
+def order(number: int) -> Any:
+    from pacstream.messages import Order
+
+    batch = make_batch(9, info=True)
+    return Order(
+        batch_id=batch.batch_id,
+        series=make_found(batch, 2, number).series,
+        actions=batch.actions,
+        out="/results",
+        subject="sub-x",
+        session="ses-x",
+        folder="f",
+        release_folder="r",
+    )
+
+
+def move(number: int) -> SeriesRequested:
+    batch = make_batch(9, save=True)
+    return SeriesRequested(
+        batch_id=batch.batch_id,
+        pacs=batch.pacs,
+        destination="US",
+        order=order(1),
+        round=number,
+    )
+
+
+def test_a_handler_that_asks_for_time_three_times_then_succeeds(bus: Bus, start: Starter) -> None:
+    process = start("patient")
+    bus.publisher.publish(query(7))
+    properties, body = bus.wait_for("ledger.query.answered")
+    assert process.lines() == ["attempt 7"] * 4
+    assert QueryAnswered.model_validate(body).row == 7
+    assert bus.depth("query.query.requested") == 0
+    assert bus.depth("query.query.requested.dead") == 0
+    assert properties.headers["causation-id"] == query(7).message_id
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "attempts"),
+    [(1, "refused", 1), (2, "unexpected_error", 1), (3, "pacs_busy", 5)],
+)
+def test_any_other_error_lands_in_the_dead_letters_with_its_reason(
+    bus: Bus, start: Starter, row: int, reason: str, attempts: int
+) -> None:
+    process = start("broken")
+    bus.publisher.publish(query(row))
+    properties, body = bus.wait_for("query.query.requested.dead")
+    assert properties.headers["x-reason"] == reason
+    assert properties.headers["x-attempts"] == attempts
+    assert process.lines() == [f"attempt {row}"] * attempts
+    assert QueryRequested.model_validate(body) == query(row)
+    assert PLANTED not in str(properties)
+    failed = WorkFailed.model_validate(bus.wait_for("ledger.work.failed")[1])
+    assert (failed.queue, failed.reason, failed.row) == ("query.query.requested", reason, row)
+    assert PLANTED not in failed.model_dump_json()
+    assert process.stop() == 0
+    assert PLANTED not in process.log.read_text()
+
+
+def test_a_body_that_is_no_message_lands_in_the_dead_letters(bus: Bus, start: Starter) -> None:
+    start("echo")
+    connection = pika.BlockingConnection(pika.URLParameters(bus.url))
+    channel = connection.channel()
+    for body in (b"{not json", b'{"batch_id": 1}', b"\xff\xfe"):
+        channel.basic_publish(topology.EXCHANGE, "info.requested", body)
+    connection.close()
+    until(lambda: bus.depth("exporter.info.requested.dead") == 3)
+    assert bus.depth("exporter.info.requested") == 0
+
+
+def test_a_killed_workers_message_is_redelivered(bus: Bus, start: Starter) -> None:
+    process = start("slow")
+    bus.publisher.publish(move(0))
+    until(lambda: process.lines() == ["start 0"])
+    process.stop(signal.SIGKILL)
+    process.start()
+    until(lambda: process.lines() == ["start 0", "start 0", "end 0"])
+    until(lambda: bus.depth("retrieve.series.requested") == 0)
+
+
+def test_a_stop_lets_the_running_handler_end_and_duplicates_nothing(
+    bus: Bus, start: Starter
+) -> None:
+    process = start("slow")
+    bus.publisher.publish(move(0))
+    bus.publisher.publish(move(1))
+    until(lambda: process.lines() == ["start 0"])
+    assert process.stop() == 0
+    assert "end 0" in process.lines()
+    assert bus.depth("retrieve.series.requested") == 2 - process.lines().count("end 0") - (
+        process.lines().count("end 1")
+    )
+
+
+def test_an_unroutable_publish_raises(bus: Bus) -> None:
+    class Nobody(Message):
+        topic = "nobody.listens"
+
+    with pytest.raises(UnroutableError):
+        bus.publisher.publish(Nobody())
+
+
+def test_an_announcement_needs_no_consumer(bus: Bus) -> None:
+    class News(Message):
+        topic = "nobody.listens"
+        announcement = True
+
+    bus.publisher.publish(News())
+
+
+def test_one_replica_of_a_single_active_queue_works_and_the_other_takes_over(
+    bus: Bus, start: Starter, tmp_path: Path
+) -> None:
+    active, standby = start("slow"), start("slow")
+    bus.publisher.publish(move(0))
+    until(lambda: "start 0" in active.lines())
+    active.stop(signal.SIGKILL)
+    until(lambda: active.lines().count("start 0") == 2 and "end 0" in standby.lines())
+
+
+def test_every_queue_is_a_durable_quorum_queue(bus: Bus, broker: PrivateBroker) -> None:
+    vhost = bus.url.rsplit("/", 1)[1]
+    answer = requests.get(
+        f"{broker.management_url}/api/queues/{vhost}", auth=broker.credentials, timeout=10
+    )
+    queues = {queue["name"]: queue for queue in answer.json()}
+    assert {spec.name for spec in topology.queues(bus.settings.retry_delays)} == set(queues)
+    assert {queue["type"] for queue in queues.values()} == {"quorum"}
+    assert all(queue["durable"] for queue in queues.values())
+
+
+def test_a_broker_restart_in_the_middle_of_1000_messages_loses_none(
+    bus: Bus, start: Starter, broker: PrivateBroker
+) -> None:
+    process = start("echo")
+    for number in range(500):
+        bus.publisher.publish(info(number))
+    until(lambda: len(process.lines()) > 100)
+    broker.restart()
+    for number in range(500, 1000):
+        bus.publisher.publish(info(number))
+    expected = {f"1.2.{number}" for number in range(1000)}
+    until(lambda: expected <= set(process.lines()), 90)
+    until(process.healthy)
+    until(lambda: bus.depth("exporter.info.requested") == 0)
+    answered = set()
+    while (taken := bus.take("ledger.info.written")) is not None:
+        answered.add(InfoWritten.model_validate(taken[1]).series_uid)
+    assert answered == expected
+    assert process.process.poll() is None
+    assert bus.depth("exporter.info.requested.dead") == 0

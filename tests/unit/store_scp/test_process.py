@@ -1,0 +1,237 @@
+"""The process as the operator sees it: ports, health, stop, kill, siblings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pynetdicom import AE
+
+from pacstream.archive import Archive
+from pacstream_store_scp.siblings import Presence, living, remove_stale_parts
+from tests.fakes.datasets import make_series
+from tests.unit.store_scp.scp import (
+    Announcements,
+    free_port,
+    new_settings,
+    order_for,
+    parts,
+    running,
+    saved,
+    send,
+    wait_for,
+)
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+
+@contextmanager
+def started(data: Path, port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """`python -m pacstream_store_scp` with no broker to reach, listening."""
+    environ = {
+        **os.environ,
+        "PACSTREAM_DATA": str(data),
+        "PACSTREAM_STORE_HOST": "127.0.0.1",
+        "PACSTREAM_STORE_PORT": str(port),
+        "PACSTREAM_AMQP_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}/",
+        **variables,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pacstream_store_scp"],
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until_listening(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if '"listening"' in line:
+            return
+    raise AssertionError("it ended without listening")
+
+
+def health_of(port: int) -> tuple[int, dict[str, object]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as answer:
+        return answer.code, json.load(answer)
+
+
+def test_health_is_good_only_while_listening_with_a_broker(tmp_path: Path) -> None:
+    announced = Announcements(away=True)
+    settings = new_settings(tmp_path / "data", http_port=free_port())
+
+    with running(settings, announced) as scp:
+        assert health_of(settings.http_port) == (
+            503,
+            {
+                "service": "store_scp",
+                "status": "waiting for the broker",
+                "associations": 0,
+                "queued": 0,
+            },
+        )
+        announced.away = False
+        wait_for(lambda: health_of(settings.http_port)[0] == 200)
+        ae = AE("SENDER")
+        ae.add_requested_context(VERIFICATION)
+        association = ae.associate("127.0.0.1", settings.store_port)
+        assert health_of(settings.http_port)[1]["associations"] == 1
+        association.release()
+    assert scp.health()[1]["status"] == "not listening"
+
+
+def test_a_kill_between_write_and_rename_leaves_no_final_name(tmp_path: Path) -> None:
+    port, archive = free_port(), Archive(tmp_path / "data")
+    series = make_series(instances=3)
+    archive.write_order(order_for(series[0]))
+    paths = saved(tmp_path / "sent", series)
+
+    with started(archive.root, port) as process:
+        wait_until_listening(process)
+        assert send(port, *paths) == [0, 0, 0]
+        process.kill()
+        process.wait()
+
+    assert len(parts(archive)) == 3
+    assert archive.instances(series[0].SeriesInstanceUID) == set()
+
+
+def test_the_next_process_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    port, archive = free_port(), Archive(tmp_path / "data")
+    [instance] = make_series(instances=1)
+    archive.write_order(order_for(instance))
+    with started(archive.root, port) as process:
+        wait_until_listening(process)
+        send(port, *saved(tmp_path / "sent", [instance]))
+        process.kill()
+        process.wait()
+    assert len(parts(archive)) == 1
+
+    with running(new_settings(archive.root), Announcements()):
+        assert parts(archive) == []
+
+
+def test_temporary_files_of_a_living_sibling_stay(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    folder = archive.series_folder("1.2")
+    folder.mkdir(parents=True)
+    mine, ended = Presence(archive.run), Presence(archive.run)
+    for token in (mine.token, ended.token):
+        (folder / f".{token}.1.part").touch()
+    os.close(ended._handle)
+
+    tokens = living(archive.run)
+    removed = remove_stale_parts(archive.incoming, set(tokens), time.time() + 1)
+
+    assert tokens == {mine.token: os.getpid()}
+    assert removed == 1
+    assert [part.name for part in folder.iterdir()] == [f".{mine.token}.1.part"]
+    mine.end()
+
+
+def test_a_file_that_is_younger_than_the_process_stays(tmp_path: Path) -> None:
+    part = tmp_path / "1.2" / ".order.part"
+    part.parent.mkdir()
+    part.touch()
+
+    assert remove_stale_parts(tmp_path, set(), time.time() - 60) == 0
+    assert part.exists()
+
+
+def test_a_taken_port_is_named_with_its_holder_and_the_exit_code_is_1(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = int(holder.getsockname()[1])
+        with started(tmp_path, port) as process:
+            _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert f"port {port} (PACSTREAM_STORE_PORT) is taken by" in errors
+    assert f"pid {os.getpid()}" in errors
+
+
+def test_a_store_scp_of_another_zone_does_not_share_the_port(tmp_path: Path) -> None:
+    settings = new_settings(tmp_path / "one")
+    with (
+        running(settings, Announcements()),
+        started(tmp_path / "other", settings.store_port) as process,
+    ):
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert f"port {settings.store_port}" in errors
+
+
+def test_a_taken_health_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = int(holder.getsockname()[1])
+        with started(tmp_path, free_port(), PACSTREAM_HTTP_PORT=str(port)) as process:
+            _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert f"port {port} (PACSTREAM_HTTP_PORT) is taken" in errors
+
+
+def test_two_processes_share_one_port(tmp_path: Path) -> None:
+    port, archive = free_port(), Archive(tmp_path / "data")
+    series = make_series(instances=16)
+    archive.write_order(order_for(series[0]))
+    paths = saved(tmp_path / "sent", series)
+
+    with started(archive.root, port) as one, started(archive.root, port) as two:
+        wait_until_listening(one)
+        wait_until_listening(two)
+        for path in paths:
+            assert send(port, path) == [0]
+
+    owners = {part.name.split(".")[1] for part in parts(archive)}
+    assert len(parts(archive)) == 16
+    assert len(owners) == 2
+
+
+def test_a_stop_lets_a_running_association_end_and_exits_with_0(tmp_path: Path) -> None:
+    port = free_port()
+    ae = AE("SENDER")
+    ae.add_requested_context(VERIFICATION)
+    with started(tmp_path, port) as process:
+        wait_until_listening(process)
+        association = ae.associate("127.0.0.1", port)
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: not ae.associate("127.0.0.1", port).is_established)
+        assert association.send_c_echo().Status == 0x0000
+        association.release()
+        process.wait(timeout=40)
+
+    assert process.returncode == 0
+
+
+def test_the_service_imports_neither_nameko_nor_eventlet(tmp_path: Path) -> None:
+    code = (
+        "import sys, pacstream_store_scp.__main__;"
+        "print([m for m in ('nameko', 'eventlet', 'kombu') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.stdout.strip() == "[]"

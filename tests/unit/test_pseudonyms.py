@@ -1,0 +1,173 @@
+"""Pseudonyms, mapped UIDs, shifted dates, and the key they are made of."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pacstream.errors import InputError, RejectedError, ZoneError
+from pacstream.messages import Actions, Order, Series
+from pacstream.pseudonyms import (
+    ProjectKey,
+    create_key,
+    load_key,
+    release_series_folder,
+    shifted_date,
+)
+
+KEY = ProjectKey(b"\x01" * 32)
+OTHER = ProjectKey(b"\x02" * 32)
+
+
+def an_order(**changes: str) -> Order:
+    fields = {"patient_id": "4711", "study_date": "20240229", "study_time": "101530.123"} | changes
+    folder = fields.pop("release_folder", "001-MR")
+    return Order(
+        batch_id="b-001",
+        series=Series(study_uid="1.2.3", series_uid="1.2.3.4", **fields),
+        actions=Actions(anonymize=True),
+        out="out",
+        subject="sub-x",
+        session="ses-x",
+        folder="f",
+        release_folder=folder,
+    )
+
+
+def test_a_pseudonym_is_short_and_the_same_for_a_padded_id() -> None:
+    assert re.fullmatch(r"P[A-Z2-7]{10}", KEY.pseudonym("4711"))
+    assert KEY.pseudonym(" 4711 ") == KEY.pseudonym("4711")
+
+
+def test_pseudonyms_differ_by_id_by_issuer_and_by_key() -> None:
+    given = [
+        KEY.pseudonym("4711"),
+        KEY.pseudonym("04711"),
+        KEY.pseudonym("4711", "A"),
+        OTHER.pseudonym("4711"),
+    ]
+    assert len(set(given)) == 4
+
+
+def test_id_and_issuer_can_not_be_shifted_into_one_another() -> None:
+    assert KEY.pseudonym("ab", "c") != KEY.pseudonym("a", "bc")
+
+
+def test_a_mapped_uid_is_a_version_8_uuid_below_2_25() -> None:
+    mapped = KEY.uid("1.2.3")
+    made = uuid.UUID(int=int(mapped.removeprefix("2.25.")))
+    assert (made.version, made.variant) == (8, uuid.RFC_4122)
+    assert len(mapped) <= 44
+    assert mapped == KEY.uid("1.2.3\0")
+    assert mapped != OTHER.uid("1.2.3")
+
+
+def test_shifts_are_whole_weeks_back_and_spread_over_patients() -> None:
+    shifts = [KEY.shift_days(str(number)) for number in range(200)]
+    assert all(shift % 7 == 0 and -3640 <= shift <= -7 for shift in shifts)
+    assert len(set(shifts)) > 100
+
+
+def test_the_secret_is_not_in_the_repr() -> None:
+    assert repr(ProjectKey(b"hunter2" * 5)).count("hunter2") == 0
+
+
+def test_another_process_finds_the_same_values() -> None:
+    code = (
+        "from pacstream.pseudonyms import ProjectKey as K; k = K(bytes([1]) * 32);"
+        "print(k.pseudonym('4711'), k.uid('1.2'), k.shift_days('4711'))"
+    )
+    env = os.environ | {"PYTHONHASHSEED": "77"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == [
+        KEY.pseudonym("4711"),
+        KEY.uid("1.2"),
+        str(KEY.shift_days("4711")),
+    ]
+
+
+def test_a_date_keeps_its_weekday() -> None:
+    moved = shifted_date("20240229", -700)
+    assert datetime.date.fromisoformat(moved).weekday() == datetime.date(2024, 2, 29).weekday()
+    assert shifted_date("2024.02.29", -700) == moved
+
+
+@pytest.mark.parametrize("odd", ["", "***", "20240231", "2024", "202402", "20240101-", "٢٠٢٤٠١٠١"])
+def test_an_odd_date_becomes_empty(odd: str) -> None:
+    assert shifted_date(odd, -7) == ""
+
+
+def test_a_date_before_the_calendar_becomes_empty() -> None:
+    assert shifted_date("00010101", -7) == ""
+
+
+def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    create_key(keys, "trial-1")
+    first = load_key(keys, "trial-1")
+    create_key(keys, "trial-1")
+    assert load_key(keys, "trial-1") == first
+    assert keys.stat().st_mode & 0o777 == 0o700
+    assert (keys / "trial-1.key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in keys.iterdir()] == ["trial-1.key"]
+
+
+def test_many_at_once_agree_on_one_key(tmp_path: Path) -> None:
+    def made(_: int) -> ProjectKey:
+        create_key(tmp_path / "keys", "p")
+        return load_key(tmp_path / "keys", "p")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({key.secret for key in pool.map(made, range(32))}) == 1
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "a/b", "x" * 65, "ü"])
+def test_a_project_name_that_is_no_name_makes_no_key(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError):
+        create_key(tmp_path / "keys", name)
+    assert not (tmp_path / "keys").exists()
+
+
+def test_a_missing_and_a_broken_key_are_rejected_with_their_codes(tmp_path: Path) -> None:
+    with pytest.raises(RejectedError) as missing:
+        load_key(tmp_path, "p")
+    (tmp_path / "p.key").write_text("abcd")
+    with pytest.raises(RejectedError) as broken:
+        load_key(tmp_path, "p")
+    assert (missing.value.code, broken.value.code) == (
+        "project_key_missing",
+        "project_key_unreadable",
+    )
+
+
+def test_the_release_folder_is_made_of_pseudonym_and_shifted_date() -> None:
+    date = shifted_date("20240229", KEY.shift_days("4711"))
+    assert release_series_folder(an_order(), KEY) == Path(
+        "release", f"sub-{KEY.pseudonym('4711')}", f"ses-{date}101530", "001-MR"
+    )
+
+
+def test_a_series_without_a_date_has_an_unknown_session() -> None:
+    assert release_series_folder(an_order(study_date="2024"), KEY).parts[2] == "ses-unknown"
+
+
+def test_patients_without_an_id_are_not_merged() -> None:
+    one = an_order(patient_id=" ")
+    two = one.model_copy(update={"series": one.series.model_copy(update={"study_uid": "1.2.3.99"})})
+    assert release_series_folder(one, KEY).parts[1] != release_series_folder(two, KEY).parts[1]
+
+
+@pytest.mark.parametrize("folder", ["", "..", ".", "a/b", "/a"])
+def test_a_release_folder_that_leaves_its_place_is_refused(folder: str) -> None:
+    with pytest.raises(ZoneError):
+        release_series_folder(an_order(release_folder=folder), KEY)
