@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from pacstream.errors import InputError, PacstreamError
 
@@ -16,11 +18,18 @@ class LedgerUnreachableError(PacstreamError):
 
 
 class LedgerClient:
-    """`url`: where the ledger answers, e.g. http://127.0.0.1:8090."""
+    """`url`: where the ledger answers, e.g. http://127.0.0.1:8090.
 
-    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+    `patience`: how many seconds, about, a ledger that is being restarted is waited for.
+    """
+
+    def __init__(self, url: str, *, patience: int = 0, timeout_s: float = 10.0) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._session = requests.Session()
+        self._session.trust_env = False
+        again = Retry(total=patience, backoff_factor=0.5, backoff_max=1.0)
+        self._session.mount(self._url, HTTPAdapter(max_retries=again))
 
     def batches(self) -> list[View]:
         """All batches, newest first. Raises LedgerUnreachableError."""
@@ -45,7 +54,7 @@ class LedgerClient:
 
     def _get(self, path: str) -> Any:
         try:
-            response = requests.get(self._url + path, timeout=self._timeout_s)
+            response = self._session.get(self._url + path, timeout=self._timeout_s)
         except requests.RequestException as error:
             raise LedgerUnreachableError(
                 f"the ledger does not answer at {self._url} ({type(error).__name__}): "

@@ -24,6 +24,9 @@ from pacstream_cli.submission import Submission, Wishes, prepare
 
 F = TypeVar("F", bound=Callable[..., object])
 
+RESTART_PATIENCE = 60
+"""Seconds for which a watch bears a ledger that does not answer: a restart takes less than ten."""
+
 CONSOLE = Console(highlight=False)
 
 
@@ -121,7 +124,7 @@ def _run_batch(submission: Submission, settings: Settings, stack: Stack) -> int:
     _publish(submission, settings)
     batch_id = submission.batch.batch_id
     CONSOLE.print(f"batch {batch_id}: {submission.batch.rows} rows")
-    client = LedgerClient(settings.ledger_http)
+    client = LedgerClient(settings.ledger_http, patience=RESTART_PATIENCE)
     _wait_until_known(client, batch_id)
     status = reporting.watch(client, batch_id, CONSOLE)
     reporting.print_report(client.report(batch_id), CONSOLE)
@@ -183,7 +186,7 @@ def status(batch: str | None, as_json: bool) -> None:
 @click.argument("batch")
 def watch(batch: str) -> None:
     """Live progress of BATCH until it has finished; exit code as `run`."""
-    last = reporting.watch(_client(), batch, CONSOLE)
+    last = reporting.watch(_client(RESTART_PATIENCE), batch, CONSOLE)
     CONSOLE.print(f"batch {batch}: {reporting.state_of(last)}")
     sys.exit(reporting.exit_code(last))
 
@@ -206,5 +209,5 @@ def report(batch: str, as_csv: bool, as_json: bool) -> None:
     sys.exit(reporting.exit_code(view) if view["finished_at"] is not None else 0)
 
 
-def _client() -> LedgerClient:
-    return LedgerClient(running_settings(load_settings()).ledger_http)
+def _client(patience: int = 0) -> LedgerClient:
+    return LedgerClient(running_settings(load_settings()).ledger_http, patience=patience)

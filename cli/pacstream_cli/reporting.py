@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -74,17 +73,8 @@ def stages(status: View) -> list[tuple[str, int, int]]:
     return found
 
 
-def watch(
-    client: LedgerClient,
-    batch_id: str,
-    console: Console,
-    alive: Callable[[], None] = lambda: None,
-    interval_s: float = 0.5,
-) -> View:
-    """Show progress until the batch has finished; returns its last status.
-
-    `alive` is called between two looks and may raise to end the watch.
-    """
+def watch(client: LedgerClient, batch_id: str, console: Console, interval_s: float = 0.5) -> View:
+    """Show progress until the batch has finished; returns its last status."""
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(),
@@ -97,7 +87,6 @@ def watch(
         bars: dict[str, Any] = {}
         said = ""
         while True:
-            alive()
             status = client.status(batch_id)
             for name, done, total in stages(status):
                 if name not in bars:
@@ -115,7 +104,8 @@ def _say_if_new(console: Console, status: View, said: str) -> str:
     steps = stages(status)
     key = " ".join(f"{done}/{total}" for name, done, total in steps if "instances" not in name)
     if key != said:
-        console.print("  " + ", ".join(f"{name} {done}/{total}" for name, done, total in steps))
+        line = ", ".join(f"{name} {done}/{total}" for name, done, total in steps)
+        console.print(f"  {line}", soft_wrap=True)
     return key
 
 

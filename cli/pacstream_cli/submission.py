@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import secrets
@@ -86,18 +87,32 @@ def check_actions(actions: Actions, project: str) -> None:
         raise InputError("--project: letters, digits, `_` and `-` only, at most 64")
 
 
-def check_output(out: Path) -> None:
-    """Make the output folder; raises InputError if it can't be written to or is full."""
+def check_output(out: Path, least_free: int = LEAST_FREE_BYTES) -> None:
+    """Raises InputError if `out` can't be made, can't be written to, or has not `least_free` bytes.
+
+    Leaves nothing behind, not even a folder that was not there before.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     trial = out / f".{uuid.uuid4().hex}.part"
     try:
         out.mkdir(parents=True, exist_ok=True)
         trial.write_bytes(b"pacstream" * 8192)
+        trial.unlink()
+        free = shutil.disk_usage(out).free
     except OSError as error:
         cause = "is full" if error.errno == errno.ENOSPC else "can't be written to"
         name = errno.errorcode.get(error.errno or 0, "?")
         raise InputError(f"--out_directory {out} {cause} ({name})") from None
     finally:
-        trial.unlink(missing_ok=True) if out.is_dir() else None
-    free = shutil.disk_usage(out).free
-    if free < LEAST_FREE_BYTES:
-        raise InputError(f"--out_directory {out} is full: {free // 1_000_000} MB are free")
+        _remove(trial, made)
+    if free < least_free:
+        raise InputError(f"--out_directory {out} is full: only {free // 1_000_000} MB are free")
+
+
+def _remove(trial: Path, made: list[Path]) -> None:
+    """Undo what the check made. Folders that others have filled since stay."""
+    with contextlib.suppress(OSError):
+        trial.unlink()
+    for folder in made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -11,7 +11,6 @@ from io import BytesIO
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from pacstream.messages import PacsNode
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, evt
@@ -20,6 +19,9 @@ from pynetdicom.dimse_primitives import C_MOVE
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from pacstream.dimse import NO_DELAY
+from pacstream.messages import PacsNode
+from pacstream_query.associations import responses_only
 from tests.fakes import find_rules
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -28,6 +30,7 @@ STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 
 PENDING, SUCCESS, CANCELLED, SUBOPERATIONS_FAILED = 0xFF00, 0x0000, 0xFE00, 0xB000
 UNKNOWN_DESTINATION = 0xA801
+LIMIT_REACHED = 0xB001
 NOT_THIS_SOP_CLASS = 0xA900
 
 
@@ -43,6 +46,11 @@ class Behaviour:
     """C-FIND level -> failure status."""
     relational: bool = True
     """Without: SERIES needs a StudyInstanceUID, IMAGE both UIDs, or 0xA900."""
+    hide_study_uid: bool = False
+    """A SERIES query without StudyInstanceUID is answered without one."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """C-FIND level -> number of answers after which it ends with 0xB001."""
+    check_called_aet: bool = False
     stray_answers: Mapping[str, tuple[Dataset, ...]] = field(default_factory=dict)
     """C-FIND level -> answers sent besides the right ones."""
     duplicate_answers: bool = False
@@ -93,6 +101,8 @@ class FakePacs:
         self.behaviour = behaviour or Behaviour()
         self.requests: list[Request] = []
         self.associations = 0
+        self.released = 0
+        self._finds_to_abort = self.behaviour.abort_finds
         self.sent: list[str] = []
         self.port = 0
         self._lock = threading.Lock()
@@ -102,11 +112,14 @@ class FakePacs:
     def __enter__(self) -> Self:
         ae = AE(self.aet)
         ae.maximum_associations = 50
+        ae.require_called_aet = self.behaviour.check_called_aet
         ae.add_supported_context(VERIFICATION)
         ae.add_supported_context(STUDY_ROOT_FIND)
         ae.add_supported_context(STUDY_ROOT_MOVE)
         handlers: list[evt.EventHandlerType] = [
+            NO_DELAY,
             (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_C_ECHO, self._on_echo),
             (evt.EVT_C_FIND, self._on_find),
         ]
@@ -139,6 +152,16 @@ class FakePacs:
     def asked(self, kind: str, level: str = "") -> list[Dataset]:
         """The identifiers of all requests of a kind (and level)."""
         return [r.identifier for r in self.requests if r.kind == kind and level in ("", r.level)]
+
+    def abort_next_find(self) -> None:
+        """Answer the next C-FIND with an abort of its association."""
+        self._finds_to_abort += 1
+
+    def close_associations(self) -> None:
+        """Abort all associations that are open."""
+        if self._server is not None:
+            for association in self._server.active_associations:
+                association.abort()
 
     def serve_move(self, association: Association, request: C_MOVE, context_id: int) -> None:
         """Answer a C-MOVE (PS3.4 section C.4.2), with this PACS's misbehaviour."""
@@ -184,6 +207,10 @@ class FakePacs:
             event.assoc.acse.send_reject(0x02, 0x03, 0x02)
             event.assoc.kill()
 
+    def _on_released(self, event: evt.Event) -> None:
+        with self._lock:
+            self.released += 1
+
     def _on_echo(self, event: evt.Event) -> int:
         self._note("C-ECHO", Dataset())
         return SUCCESS
@@ -193,14 +220,20 @@ class FakePacs:
         self._note("C-FIND", identifier)
         level = str(identifier.get("QueryRetrieveLevel", ""))
         time.sleep(self.behaviour.find_delay_s)
-        if self._happens("find abort", self.behaviour.abort_finds):
+        with self._lock:
+            aborts = self._finds_to_abort > 0
+            self._finds_to_abort -= aborts
+        if aborts:
             event.assoc.abort()
             return
         refusal = self._refusal(identifier, level)
         if refusal is not None:
             yield refusal, None
             return
-        for answer in self._answers(identifier, level):
+        for number, answer in enumerate(self._answers(identifier, level)):
+            if number == self.behaviour.limits.get(level):
+                yield LIMIT_REACHED, None
+                return
             yield PENDING, answer
 
     def _refusal(self, identifier: Dataset, level: str) -> int | None:
@@ -220,6 +253,8 @@ class FakePacs:
                 "NumberOfStudyRelatedInstances",
                 "NumberOfSeriesRelatedInstances",
             }
+        if self.behaviour.hide_study_uid and not identifier.get("StudyInstanceUID"):
+            ignored |= {"StudyInstanceUID"} if level == "SERIES" else set()
         asked = Dataset()
         asked.update({e.tag: e for e in identifier if keyword_for_tag(e.tag) not in ignored})
         skipped = find_rules.CONTROL | self.behaviour.unmatched_keys
@@ -278,11 +313,13 @@ class _Move:
 
     def _associate(self, destination: tuple[str, int], datasets: list[Dataset]) -> Association:
         pairs = {(str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)) for d in datasets}
-        return AE(self._pacs.aet).associate(
+        association = AE(self._pacs.aet).associate(
             *destination,
             contexts=[build_context(*pair) for pair in sorted(pairs)],
             ae_title=str(self._request.MoveDestination).strip(),
+            evt_handlers=[NO_DELAY],
         )
+        return responses_only(association)
 
     def _send_all(self, store: Association, datasets: list[Dataset]) -> None:
         for number, dataset in enumerate(datasets):

@@ -61,7 +61,6 @@ TECHNICAL_TEXT = frozenset(
         0x00181085,  # PVC Rejection
         0x00181160,  # Filter Type
         0x00181161,  # Type of Filters
-        0x00181180,  # Collimator/grid Name
         0x001811B0,  # Acquisition Mode
         0x00181210,  # Convolution Kernel
         0x00181250,  # Receive Coil Name
@@ -168,6 +167,19 @@ NUMERIC_BULK = frozenset(
     }
 )
 """Byte and word strings that hold numbers only; no other is released (an ICC profile has text)."""
+
+NEVER = frozenset(
+    {
+        0x00880200,  # Icon Image Sequence
+        0x04000402,  # Referenced Digital Signature Sequence
+        0x04000403,  # Referenced SOP Instance MAC Sequence
+        0x04000500,  # Encrypted Attributes Sequence
+        0x04000550,  # Modified Attributes Sequence
+        0x04000561,  # Original Attributes Sequence
+        0x04000600,  # Instance Origin Status
+    }
+)
+"""Copies, digests and ciphers of what the rules take out."""
 
 REMOVED_GROUPS = frozenset({0x0010, 0x0012, 0x0032, 0x0038, 0x4000, 0x4008, 0x4FFE, 0x4010})
 """Groups about patient, trial, request, visit and results: only what the profile names stays."""

@@ -38,6 +38,10 @@ PLAIN_VALUE = re.compile(r"(?=.*\d)[A-Za-z0-9.-]{1,18}", re.ASCII)
 UNIT = re.compile(r"[!-\[\]_-~]{1,16}", re.ASCII)
 
 
+SEMANTIC_TAG = re.compile(r" \([a-z /]+\)$")
+"""What SNOMED CT adds to a name to make it unique: `Brain structure (body structure)`."""
+
+
 @dataclass(frozen=True)
 class Concept:
     value: str
@@ -54,7 +58,9 @@ def _meanings() -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for scheme in codes.schemes():
         for concept in getattr(codes, scheme).concepts.values():
-            found[concept.scheme_designator, concept.value] = concept.meaning[:64]
+            code = (concept.scheme_designator, concept.value)
+            meaning = SEMANTIC_TAG.sub("", concept.meaning)[:64]
+            found[code] = min(found.get(code, meaning), meaning, key=lambda text: (len(text), text))
     for retired, current in snomed_mapping["SRT"].items():
         if ("SCT", current) in found:
             found["SRT", retired] = found["SCT", current]

@@ -114,7 +114,9 @@ def _release(
         identity = triage.identity_of(original.elements)
         triage.check_identity(identity, order, expected, original.meta.sop_instance_uid)
         triage.check_class(identity.sop_class_uid)
-        triage.check_content(original.elements, identity.sop_class_uid)
+        triage.check_content(original.elements)
+        if original.pixels is None and triage.is_image(identity.sop_class_uid):
+            raise Refusal("truncated")
         if original.pixels:
             check_fragments(original.content, original.pixels.fragments)
         subject = subject_of(order)

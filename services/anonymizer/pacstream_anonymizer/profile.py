@@ -64,6 +64,7 @@ def _is_never_released(tag: int, vr: str) -> bool:
         or tag & 0xFFFF == 0
         or not vr
         or tag == attributes.CHARACTER_SET
+        or tag in attributes.NEVER
         or tag in attributes.MARKER_TAGS
     )
 

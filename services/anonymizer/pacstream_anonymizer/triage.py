@@ -36,6 +36,11 @@ REASON_BY_FAMILY = {
 }
 """SOP classes below STORAGE (PS3.4 section B.5), whole or by the first component."""
 
+PIXELS_ELSEWHERE = frozenset({"9", "66", "67", "68", "78", "79", "80", "129", "200", "481"})
+IMAGES_OF_THESE = frozenset({"66.4", "66.7", "66.8", "481.1", "481.2", "481.23", "481.24"})
+NO_IMAGES = frozenset({"4.2"})
+"""Families of SOP classes without pixel data, what in them has some, and a spectroscopy class."""
+
 SCREENS = ("SCREEN", "REPORT", "LABEL", "OVERVIEW", "PASTED", "DOSE_INFO")
 
 
@@ -94,7 +99,17 @@ def check_class(sop_class_uid: str) -> None:
         raise Refusal(reason)
 
 
-def check_content(elements: list[Element], sop_class_uid: str) -> None:
+def is_image(sop_class_uid: str) -> bool:
+    """Whether an instance of the class has pixel data (PS3.3 section A.1.4)."""
+    if not sop_class_uid.startswith(STORAGE):
+        return False
+    number = sop_class_uid[len(STORAGE) :]
+    if number.partition(".")[0] in PIXELS_ELSEWHERE:
+        return number in IMAGES_OF_THESE
+    return number not in NO_IMAGES
+
+
+def check_content(elements: list[Element]) -> None:
     """Refusal if the data set says, or lets suspect, that its pixels identify."""
     if _codes(elements, 0x00280301) == ["YES"]:
         raise Refusal("burned_in_annotation")

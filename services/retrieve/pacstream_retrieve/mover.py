@@ -6,7 +6,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
@@ -49,6 +49,11 @@ class Outcome:
         return self.status is not None and _refuses_identifier(self.status)
 
     @property
+    def unheard(self) -> bool:
+        """The association ended before any response."""
+        return self.broken == "aborted" and self.completed is None and self.remaining is None
+
+    @property
     def ends_all(self) -> bool:
         """Another request would end the same way."""
         return bool(self.broken) or self.status == DESTINATION_UNKNOWN
@@ -81,9 +86,11 @@ def move_series(
     if request.order.actions.retrieves:
         _write_order(request, archive)
     started = clock()
-    with associations.association(request.pacs) as association:
-        limits = Limits(timeout_s, started + deadline_s, clock)
-        outcomes = list(_outcomes(request, association, limits))
+    limits = Limits(timeout_s, started + deadline_s, clock)
+    outcomes = _ask(request, associations, limits)
+    if outcomes[0].unheard:
+        # The PACS may have closed a kept association just now.
+        outcomes = _ask(request, associations, limits)
     moved = _report(request, outcomes, clock() - started)
     _tell(moved)
     return moved
@@ -127,6 +134,11 @@ def _write_order(request: SeriesRequested, archive: Archive) -> None:
         raise RetryLaterError(f"no order file: {reason}", code="disk_error") from None
 
 
+def _ask(request: SeriesRequested, associations: Associations, limits: Limits) -> list[Outcome]:
+    with associations.association(request.pacs) as association:
+        return list(_outcomes(request, association, limits))
+
+
 def _outcomes(
     request: SeriesRequested, association: Association, limits: Limits
 ) -> Iterator[Outcome]:
@@ -155,21 +167,21 @@ def _move(
     """One C-MOVE request and all of its responses."""
     if limits.clock() >= limits.deadline:
         return Outcome(broken="deadline")
-    if not association.is_established:
-        return Outcome(broken="aborted")
     waiting = _set_patience(association, limits)
     asked = limits.clock()
-    responses = association.send_c_move(
-        _identifier(request, uids), request.destination, STUDY_ROOT_MOVE
-    )
+    identifier = _identifier(request, uids)
+    try:
+        responses = association.send_c_move(identifier, request.destination, STUDY_ROOT_MOVE)
+    except RuntimeError:  # pynetdicom's word for an association that has ended
+        return Outcome(broken="aborted")
     last = Outcome()
     for response, _ in responses:
         if "Status" not in response:
-            return _broken(last, limits, silent=limits.clock() - asked >= waiting)
+            silent = limits.clock() - asked >= waiting
+            return _broken(association, last, limits, silent=silent)
         last = _outcome(response)
         if last.status in PENDING and limits.clock() >= limits.deadline:
-            association.abort()
-            return _broken(last, limits, silent=True)
+            return _broken(association, last, limits, silent=True)
         waiting = _set_patience(association, limits)
         asked = limits.clock()
     return last
@@ -182,13 +194,16 @@ def _set_patience(association: Association, limits: Limits) -> float:
     return seconds
 
 
-def _broken(last: Outcome, limits: Limits, *, silent: bool) -> Outcome:
+def _broken(association: Association, last: Outcome, limits: Limits, *, silent: bool) -> Outcome:
     """No final response: the counters are those of the last pending one, the status is none."""
+    # pynetdicom notices an abort by the peer a moment after the request does: nobody may use
+    # the association in between.
+    association.abort()
     if limits.clock() >= limits.deadline:
         broken = "deadline"
     else:
         broken = "timed_out" if silent else "aborted"
-    return Outcome(None, last.completed, last.failed, last.warning, last.remaining, broken=broken)
+    return replace(last, status=None, broken=broken)
 
 
 def _outcome(response: Dataset) -> Outcome:

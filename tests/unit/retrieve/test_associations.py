@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_MOVE
 
 from pacstream.errors import PacsUnreachableError
 from pacstream_retrieve.associations import Associations
@@ -104,3 +106,14 @@ def test_a_refusal_does_not_use_up_the_limit() -> None:
         with pool.association(pacs.node()) as association:
             assert association.is_established
         pool.close_all()
+
+
+def test_the_reactor_never_takes_a_response_that_a_request_waits_for(
+    pacs: FakePacs, pool: Associations
+) -> None:
+    with pool.association(pacs.node()) as association:
+        response = C_MOVE()
+        association.dimse.msg_queue.put((1, response))
+        time.sleep(0.1)  # it polls each millisecond
+
+        assert association.dimse.get_msg(block=True) == (1, response)

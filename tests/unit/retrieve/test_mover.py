@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
 from pacstream.archive import Archive
 from pacstream.errors import PacsRejectedError, PacsUnreachableError, RetryLaterError
-from pacstream.messages import Actions, SeriesMoved, SeriesRequested
+from pacstream.messages import Actions, PacsNode, SeriesMoved, SeriesRequested
 from pacstream.settings import Settings
 from pacstream_retrieve.associations import Associations
 from pacstream_retrieve.mover import STUDY_ROOT_MOVE, Outcome, move_series, reason_of
@@ -270,6 +271,40 @@ def test_an_abort_in_mid_move_is_told_with_the_counters_so_far_and_the_next_move
     assert (broken.status, broken.reason) == (None, "aborted")
     assert counters(broken) == (3, 0, 0)
     assert (again.reason, counters(again)) == ("", (6, 0, 0))
+
+
+def test_a_move_that_ends_without_any_response_is_asked_again_at_once(
+    settings: Settings, archive: Archive, pool: Associations
+) -> None:
+    series = make_series(instances=2)
+    destinations = {DESTINATION: ("127.0.0.1", settings.store_port)}
+    with (
+        running(settings, Announcements()),
+        FakePacs(series, destinations=destinations, behaviour=Behaviour(abort_after=0)) as pacs,
+    ):
+        moved = move(request_for(pacs, series[0]), archive, pool)
+
+    assert (moved.reason, counters(moved)) == ("", (2, 0, 0))
+    assert len(pacs.asked("C-MOVE")) == 2
+
+
+def test_an_association_that_has_just_ended_is_no_error_of_the_request(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [instance] = make_series(instances=1)
+    pool = Associations([STUDY_ROOT_MOVE], limit=1, timeout_s=5.0)
+    opened = pool._opened
+
+    def open_and_end(node: PacsNode) -> Association:
+        association = opened(node)
+        association.abort()
+        return association
+
+    monkeypatch.setattr(pool, "_opened", open_and_end)
+    with FakePacs([instance]) as pacs:
+        moved = move(request_for(pacs, instance), archive, pool)
+
+    assert (moved.status, moved.reason) == (None, "aborted")
 
 
 def test_a_silent_pacs_times_out(settings: Settings, archive: Archive, pool: Associations) -> None:

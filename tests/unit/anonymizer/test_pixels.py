@@ -1,0 +1,170 @@
+"""Pixel data goes through untouched, or not at all."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+)
+
+from pacstream_anonymizer.deidentifier import Released, deidentify_instance
+from tests.unit.anonymizer.instances import (
+    KEY,
+    an_instance,
+    order_for,
+    reason,
+    released,
+    released_path,
+    saved,
+)
+
+REAL = [
+    "CT_small.dcm",
+    "MR_small.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_implicit.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "MR_small_padded.dcm",
+    "emri_small.dcm",
+    "emri_small_RLE.dcm",
+    "emri_small_big_endian.dcm",
+    "693_J2KR.dcm",
+    "liver.dcm",
+]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_pixels_of_a_real_file_are_the_same_bytes(tmp_path: Path, name: str) -> None:
+    source = Path(str(get_testdata_file(name)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = dcmread(source)
+        result = deidentify_instance(source, order_for(before), KEY, tmp_path)
+        assert isinstance(result, Released), result
+        after = dcmread(result.path)
+    assert after.PixelData == before.PixelData
+    assert after.file_meta.TransferSyntaxUID == before.file_meta.TransferSyntaxUID
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+    ],
+)
+def test_a_native_image_keeps_its_transfer_syntax_and_pixels(tmp_path: Path, syntax: str) -> None:
+    data_set = released(an_instance(), tmp_path, syntax)
+    assert data_set.PixelData == bytes(range(32))
+    assert data_set.file_meta.TransferSyntaxUID == syntax
+    assert data_set.Rows == 4
+
+
+@pytest.mark.parametrize(("keyword", "dtype"), [("Float", "f4"), ("DoubleFloat", "f8")])
+def test_float_pixels_are_copied(tmp_path: Path, keyword: str, dtype: str) -> None:
+    pixels = np.linspace(0, 1, 16, dtype=dtype).tobytes()
+    given = an_instance()
+    del given.PixelData
+    setattr(given, f"{keyword}PixelData", pixels)
+    assert released(given, tmp_path)[f"{keyword}PixelData"].value == pixels
+
+
+def test_what_follows_pixel_data_is_dropped(tmp_path: Path) -> None:
+    given = an_instance()
+    given.add_new(0xFFFCFFFC, "OB", b"Quixotesson " * 50)
+    content = released_path(given, tmp_path).read_bytes()
+    assert content.endswith(bytes(range(32)))
+
+
+@pytest.mark.parametrize("missing", [1, 20, 200])
+def test_a_native_image_with_missing_bytes_is_withheld(tmp_path: Path, missing: int) -> None:
+    given = an_instance()
+    source = saved(given, tmp_path / "source.dcm")
+    source.write_bytes(source.read_bytes()[:-missing])
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == "truncated"
+
+
+def test_an_image_with_fewer_pixels_than_it_says_is_withheld(tmp_path: Path) -> None:
+    assert reason(an_instance(NumberOfFrames="2"), tmp_path / "a") == "truncated"
+    without = an_instance()
+    del without.PixelData
+    assert reason(without, tmp_path / "b") == "truncated"
+
+
+def test_bytes_hidden_behind_the_last_frame_are_withheld(tmp_path: Path) -> None:
+    hidden = an_instance(PixelData=bytes(range(32)) + b"Quixotesson!")
+    assert reason(hidden, tmp_path) == "excess_pixel_data"
+
+
+def compressed(frame: bytes) -> Dataset:
+    given = an_instance(PixelData=encapsulate([frame]))
+    given["PixelData"].VR = "OB"
+    given["PixelData"].is_undefined_length = True
+    return given
+
+
+def jpeg(comment: bytes) -> bytes:
+    segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+    return b"\xff\xd8" + segment + b"\xff\xda\x00\x02" + b"\x01\x02\xff\xd9"
+
+
+def j2k(comment: bytes) -> bytes:
+    segment = b"\xff\x64" + (len(comment) + 4).to_bytes(2, "big") + b"\0\1" + comment
+    return b"\xff\x4f\xff\x51\x00\x02" + segment + b"\xff\x93\x01\x02\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("frame", "syntax"),
+    [(jpeg(b"Doctorow"), JPEGBaseline8Bit), (j2k(b"Kakadu-v5.2 Doctorow"), JPEG2000Lossless)],
+)
+def test_a_comment_in_a_compressed_frame_is_withheld(
+    tmp_path: Path, frame: bytes, syntax: str
+) -> None:
+    given = compressed(frame)
+    source = saved(given, tmp_path / "source.dcm", syntax)
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == "codestream_comment"
+
+
+@pytest.mark.parametrize(
+    ("frame", "syntax"),
+    [
+        (jpeg(b"LEAD Technologies Inc. V1.01\0"), JPEGBaseline8Bit),
+        (j2k(b"Kakadu-v5.2.1"), JPEG2000Lossless),
+    ],
+)
+def test_an_encoders_signature_is_no_comment(tmp_path: Path, frame: bytes, syntax: str) -> None:
+    given = compressed(frame)
+    assert released(given, tmp_path, syntax).PixelData == given.PixelData
+
+
+def test_a_comment_behind_the_start_of_scan_is_withheld(tmp_path: Path) -> None:
+    frame = jpeg(b"LEAD Technologies Inc. V1.01")[:-2] + b"\xff\xfe\x00\x0aDoctorow\xff\xd9"
+    source = saved(compressed(frame), tmp_path / "s.dcm", JPEGBaseline8Bit)
+    result = deidentify_instance(source, order_for(an_instance()), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == "codestream_comment"
+
+
+def test_a_compressed_image_without_its_delimiter_is_withheld(tmp_path: Path) -> None:
+    given = compressed(jpeg(b"LEAD Technologies Inc. V1.01"))
+    source = saved(given, tmp_path / "s.dcm", JPEGBaseline8Bit)
+    source.write_bytes(source.read_bytes()[:-8])
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == "truncated"

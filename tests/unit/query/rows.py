@@ -1,0 +1,43 @@
+"""Query messages for the tests of the finder."""
+
+from __future__ import annotations
+
+from pacstream.messages import (
+    Actions,
+    Batch,
+    PacsNode,
+    QueryAnswered,
+    QueryRequested,
+    SeriesFound,
+)
+from pacstream_query.associations import Associations
+from pacstream_query.finder import find_series
+
+SAVE = Actions(save=True)
+INFO = Actions(info=True)
+
+
+def row(node: PacsNode, keys: dict[str, str], actions: Actions = SAVE) -> QueryRequested:
+    batch = Batch(
+        batch_id="20240101-000000-abc",
+        rows=1,
+        submitted_at="2024-01-01T00:00:00Z",
+        pacs=node,
+        destination="PACSTREAM",
+        actions=actions,
+        out="out",
+    )
+    return QueryRequested(batch=batch, row=2, keys=keys)
+
+
+def ask(
+    node: PacsNode, keys: dict[str, str], actions: Actions = SAVE, timeout_s: float = 10
+) -> tuple[list[SeriesFound], QueryAnswered]:
+    """All that the finder says of one row, on an association of its own."""
+    associations = Associations(timeout_s)
+    try:
+        *found, answered = find_series(row(node, keys, actions), associations)
+    finally:
+        associations.close()
+    assert isinstance(answered, QueryAnswered)
+    return [fact for fact in found if isinstance(fact, SeriesFound)], answered
