@@ -52,13 +52,14 @@ def up(replicas: str, config: Path | None, detach: bool) -> None:
             click.echo("starting ...")
             stack.start()
             stack.wait_ready()
+            ready = stack.processes()
             for line in whereabouts(stack):
                 click.echo(line)
             if detach:
                 click.echo("`pacstream down` stops it.")
                 return
             click.echo("Ctrl-C stops it.")
-            watch(stack)
+            watch(stack, ready)
         except KeyboardInterrupt:
             _stop(stack)
         except BaseException:
@@ -132,12 +133,12 @@ def whereabouts(stack: Stack) -> list[str]:
     return [*lines, f"data                {stack.data}", f"logs                {stack.logs}"]
 
 
-def watch(stack: Stack) -> None:
+def watch(stack: Stack, known: list[ProcessState]) -> None:
     """Tell of every death and return of a process until the stack is stopped from elsewhere.
 
-    Raises StackError if supervisord died without having been asked to end.
+    `known` is what the user was told of last. Raises StackError if supervisord died without having been asked to end.
     """
-    before = {state.name: state for state in stack.processes()}
+    before = {state.name: state for state in known}
     while True:
         time.sleep(LOOK_EVERY_S)
         now = {state.name: state for state in stack.processes()}

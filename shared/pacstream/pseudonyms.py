@@ -131,6 +131,11 @@ def subject_of(order: Order) -> tuple[str, str]:
     return (patient_id, "") if patient_id else (order.series.study_uid, "study without patient ID")
 
 
+def release_time(time: str) -> str:
+    """HHMMSS of a TM value, or what there is of it."""
+    return re.sub(r"[^0-9]", "", time.partition(".")[0])[:6]
+
+
 def release_series_folder(order: Order, key: ProjectKey) -> Path:
     """The series' folder in the release, relative to the batch's folder; ZoneError if unsafe."""
     folder = order.release_folder
@@ -138,6 +143,6 @@ def release_series_folder(order: Order, key: ProjectKey) -> Path:
         raise ZoneError("a release folder is not one path component", code="path_outside_zone")
     subject = subject_of(order)
     date = shifted_date(order.series.study_date, key.shift_days(*subject))
-    time = re.sub(r"[^0-9]", "", order.series.study_time.partition(".")[0])[:6]
+    time = release_time(order.series.study_time)
     session = f"ses-{date}{time}" if date else "ses-unknown"
     return Path("release") / f"sub-{key.pseudonym(*subject)}" / session / folder

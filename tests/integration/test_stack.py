@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -290,16 +291,23 @@ def test_variables_of_another_node_do_not_reach_the_stack(
     assert "RABBITMQ_NODENAME" not in psutil.Process(pid).environ()
 
 
-def run_up(stand_in: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def run_up(stand_in: Path, url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """`pacstream up` in a process of its own, with one stand-in for all services."""
     data = stand_in.parent / "data"
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", UP.format(path=str(stand_in), arguments=list(arguments))],
         env={"PATH": os.environ["PATH"], "PACSTREAM_DATA": str(data), "PACSTREAM_AMQP_URL": url},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    try:
+        yield process
+        process.wait(60)
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def read_until(process: subprocess.Popen[str], word: str) -> str:

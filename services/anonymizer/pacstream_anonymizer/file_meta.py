@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from pacstream import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from pacstream_anonymizer.cleaner import value_of
 from pacstream_anonymizer.encoding import EXPLICIT_LITTLE, NATIVE
-from pacstream_anonymizer.implementation import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from pacstream_anonymizer.parser import Content, Element, Parser
 from pacstream_anonymizer.refusal import Refusal
 from pacstream_anonymizer.serializer import serialize

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from isal import isal_zlib
 
 from pacstream.archive import Archive, inside, replacing, write_atomically
-from pacstream.errors import RejectedError, RetryLaterError, ZoneError
 from pacstream.messages import Order
 from pacstream.pseudonyms import load_key, release_series_folder
+from pacstream.results import originals_folder, output_errors
 from pacstream_converter.cleaner import CleanImage
 from pacstream_converter.dcm2niix import STEM
 
@@ -34,20 +32,6 @@ FIXED_SUFFIX = re.compile(
 RESLICED = re.compile(r"_(Eq|Tilt|ROI\d+)")
 """Copies of a volume in another geometry, and overlays: no slices of the series' own."""
 
-LASTING = frozenset(
-    {
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EEXIST,
-        errno.ENAMETOOLONG,
-        errno.ELOOP,
-    }
-)
-"""Errors that a retry meets again: someone has to change the folder or its rights."""
-
 
 def products_folder(order: Order, archive: Archive) -> Path:
     """The series folder, in the release or among the originals, beside which the products lie.
@@ -57,10 +41,7 @@ def products_folder(order: Order, archive: Archive) -> Path:
     out = Path(order.out)
     if order.actions.anonymize:
         return inside(out, release_series_folder(order, load_key(archive.keys, order.project)))
-    parts = (order.subject, order.session, order.folder)
-    if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
-        raise ZoneError("a folder of the order is no file name", code="path_outside_zone")
-    return inside(out, Path(*parts))
+    return originals_folder(order)
 
 
 def volume_names(images: Iterable[Path]) -> dict[Path, str]:
@@ -126,20 +107,3 @@ def _compress(image: CleanImage, target: Path) -> None:
         while block := source.read(BLOCK):
             sink.write(compressor.compress(block))
         sink.write(compressor.flush())
-
-
-@contextlib.contextmanager
-def output_errors() -> Iterator[None]:
-    """Turn an OSError into RejectedError `output_not_writable` or RetryLaterError `disk`.
-
-    The operating system's text names paths, so it is left out.
-    """
-    try:
-        yield
-    except OSError as error:
-        number = errno.errorcode.get(error.errno or 0, "unknown")
-        if error.errno in LASTING:
-            raise RejectedError(
-                f"the output folder can't be written ({number})", code="output_not_writable"
-            ) from None
-        raise RetryLaterError(f"the disk refuses ({number})", code="disk") from None

@@ -1,50 +1,17 @@
-"""Copies that share nothing with their source, and what an operating system's refusal means."""
+"""Copies that share nothing with their source."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from pacstream.errors import RejectedError, RetryLaterError
 
-LASTING = frozenset(
-    {
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EEXIST,
-        errno.ENAMETOOLONG,
-        errno.ELOOP,
-    }
-)
-"""Errors that a retry meets again: someone has to change the folder or its rights."""
-
 NO_FAST_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 """copy_file_range(2) can't serve this pair of file systems."""
-
-
-@contextlib.contextmanager
-def output_errors() -> Iterator[None]:
-    """Turn an OSError into RejectedError `output_not_writable` or RetryLaterError `disk`.
-
-    The operating system's text names paths, so it is left out.
-    """
-    try:
-        yield
-    except OSError as error:
-        number = errno.errorcode.get(error.errno or 0, "unknown")
-        if error.errno in LASTING:
-            raise RejectedError(
-                f"the output folder can't be written ({number})", code="output_not_writable"
-            ) from None
-        raise RetryLaterError(f"the disk refuses ({number})", code="disk") from None
 
 
 def open_original(source: Path) -> BinaryIO:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pacstream.archive import write_atomically
 from pacstream.messages import Order
-from pacstream_exporter.disk import output_errors
-from pacstream_exporter.layout import originals_folder
+from pacstream.results import originals_folder, output_errors
 
 COLUMNS = (
     "PatientID",

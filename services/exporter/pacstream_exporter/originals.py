@@ -12,8 +12,9 @@ from pacstream.archive import PART_SUFFIX, Archive, flush_folder, replacing
 from pacstream.errors import RejectedError
 from pacstream.logs import ref
 from pacstream.messages import Order
-from pacstream_exporter.disk import copy_file, output_errors, same_content
-from pacstream_exporter.layout import instance_names, originals_folder
+from pacstream.results import originals_folder, output_errors
+from pacstream_exporter.disk import copy_file, same_content
+from pacstream_exporter.layout import instance_names
 
 
 def export_originals(order: Order, instances: Iterable[str], archive: Archive) -> int:

@@ -14,6 +14,7 @@ import re
 from sqlalchemy import Connection, insert, select
 
 from pacstream.messages import Batch, Order, Series
+from pacstream.pseudonyms import release_time, shifted_date
 from pacstream_ledger.schema import FOLDERS
 
 
@@ -28,6 +29,12 @@ def subject_name(patient_id: str) -> str:
 
 def session_name(study_date: str, study_time: str) -> str:
     return f"ses-{re.sub(r'[^0-9.]', '', study_date + study_time)[:40].strip('.') or 'unknown'}"
+
+
+def release_session(series: Series) -> str:
+    """Equal for two studies of a patient exactly when their sessions in the release are."""
+    date = shifted_date(series.study_date, 0)
+    return f"{date} {release_time(series.study_time)}" if date else "unknown"
 
 
 def series_name(number: str, words: str) -> str:
@@ -45,7 +52,7 @@ def place_order(db: Connection, batch: Batch, series: Series) -> Order:
     where = f"{batch.out}|{subject}|{session}"
     folder = _unique(db, where, series_name(series.number, words), series.series_uid)
     modality = re.sub(r"[^A-Z0-9]", "", series.modality.upper())[:8] or "OT"
-    where = f"{batch.out}|release|{batch.project}|{patient}|{session}"
+    where = f"{batch.out}|release|{batch.project}|{patient}|{release_session(series)}"
     release = _unique(db, where, series_name(series.number, modality), series.series_uid)
     return Order(
         batch_id=batch.batch_id,

@@ -88,9 +88,12 @@ class Session:
                     answers.add(read_answer(identifier, request))
         except RuntimeError:
             raise PacsUnreachableError("the association ended before a C-FIND") from None
-        self._asking = last is None
-        _check(last)
         answers.limited = last == LIMIT_REACHED
+        self._asking = last is None or answers.limited
+        if answers.limited:
+            # some PACSs send Success after this warning, which would answer the next request
+            self.end()
+        _check(last)
         return answers
 
     def end(self) -> Association | None:

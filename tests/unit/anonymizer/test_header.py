@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from pacstream_anonymizer.implementation import IMPLEMENTATION_UID
+from pacstream import IMPLEMENTATION_UID
 from tests.unit.anonymizer.instances import INSTANCE, KEY, an_instance, released, released_path
 
 SYNTAXES = ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, ExplicitVRBigEndian]

@@ -10,7 +10,7 @@ from pacstream.archive import Archive
 from pacstream.errors import RejectedError, RetryLaterError, ZoneError
 from pacstream.logs import ref
 from pacstream.messages import Actions, Order, Series
-from pacstream_exporter.layout import originals_folder
+from pacstream.results import originals_folder
 from pacstream_exporter.originals import export_originals
 
 SERIES_UID = "1.2.826.0.1.77.2"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from pacstream.dimse import associate
 from pacstream.errors import PacsUnreachableError
-from pacstream_query.associations import Associations
+from pacstream_query.associations import STUDY_ROOT_FIND, Associations, responses_only
 from pacstream_query.finder import find_series
 from pacstream_query.identifiers import FindRequest
 from tests.fakes.datasets import make_series
@@ -102,7 +104,18 @@ def test_a_row_that_is_given_up_half_way_keeps_its_association_clean(
         assert pacs.associations == 1
 
 
+def test_a_response_is_left_for_the_request_that_waits_for_it() -> None:
+    with FakePacs(SERIES) as pacs:
+        association = responses_only(associate(pacs.node(), [STUDY_ROOT_FIND], 10))
+        response: Any = (1, "a response")
+        association.dimse.msg_queue.put(response)
+        polled_by_the_reactor = association.dimse.get_msg(block=False)
+        assert polled_by_the_reactor == (None, None)
+        assert association.dimse.get_msg(block=True) == response
+        association.release()
+
+
 def test_requests_that_follow_at_once_lose_no_answer(associations: Associations) -> None:
     with FakePacs(SERIES) as pacs, associations.session(pacs.node()) as session:
-        counts = {len(session.find(STUDIES).items) for _ in range(150)}
+        counts = {len(session.find(STUDIES).items) for _ in range(30)}
     assert counts == {1}

@@ -147,10 +147,11 @@ def test_a_row_of_two_studies_finds_the_series_of_both_once() -> None:
 
 
 def test_the_same_row_gives_the_same_messages_again() -> None:
-    with FakePacs(WANTED + SECOND) as pacs:
-        first = ask(pacs.node(), {"PatientID": "P1"})
+    one, two = make_series("P4"), make_series("P4", series_number=2)
+    with FakePacs(one + two) as pacs:
+        first = ask(pacs.node(), {"PatientID": "P4"})
         pacs.datasets.reverse()
-        second = ask(pacs.node(), {"PatientID": "P1"})
+        second = ask(pacs.node(), {"PatientID": "P4"})
     ids = [{fact.message_id for fact in found} | {end.message_id} for found, end in (first, second)]
     assert ids[0] == ids[1]
 
@@ -297,7 +298,8 @@ def test_a_list_of_instances_that_the_pacs_cut_short_is_no_evidence() -> None:
 
 @pytest.mark.parametrize("level", ["STUDY", "SERIES"])
 def test_a_result_that_the_pacs_cut_short_fails_the_row_but_keeps_its_series(level: str) -> None:
-    with FakePacs(WANTED + SECOND, behaviour=Behaviour(limits={level: 1})) as pacs:
+    later = make_series("P1", study_uid="1.2.3.4")
+    with FakePacs(WANTED + SECOND + later, behaviour=Behaviour(limits={level: 1})) as pacs:
         found, answered = ask(pacs.node(), {"PatientID": "P1"})
     assert len(found) >= 1
     assert answered.reason == "result_limit_reached"

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
-from pacstream_exporter.disk import output_errors
+from pacstream.results import output_errors
 
 
 @pytest.mark.parametrize(
