@@ -136,7 +136,7 @@ def whereabouts(stack: Stack) -> list[str]:
 def watch(stack: Stack, known: list[ProcessState]) -> None:
     """Tell of every death and return of a process until the stack is stopped from elsewhere.
 
-    `known` is what the user was told of last. Raises StackError if supervisord died without having been asked to end.
+    `known` is what the user was told of last. Raises StackError if supervisord died unasked.
     """
     before = {state.name: state for state in known}
     while True:
