@@ -106,24 +106,9 @@ def write_node(data: Path, ports: Ports) -> None:
 
 def node_processes(data: Path, ports: Ports) -> tuple[Process, Process]:
     """epmd and RabbitMQ. Raises InputError if they are not installed."""
-    run, base = data / "run", data / "broker"
+    environment = _node_environment(data, ports)
     epmd_environment = {
-        "ERL_EPMD_PORT": str(ports["epmd"]),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-    }
-    node_environment = {
-        **epmd_environment,
-        "HOME": str(run / "erlang"),
-        "RABBITMQ_NODENAME": NODE,
-        "RABBITMQ_MNESIA_BASE": str(base),
-        "RABBITMQ_LOG_BASE": str(data / "logs"),
-        "RABBITMQ_CONFIG_FILE": str(run / "rabbitmq.conf"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(run / "enabled_plugins"),
-        "RABBITMQ_GENERATED_CONFIG_DIR": str(run / "erlang"),
-        "RABBITMQ_PID_FILE": str(run / "rabbitmq.pid"),
-        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        "RABBITMQ_DIST_PORT": str(ports["distribution"]),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_ARGUMENTS,
+        name: text for name, text in environment.items() if name.startswith("ERL_EPMD_")
     }
     epmd_command = (str(find_epmd()), "-port", str(ports["epmd"]), "-address", "127.0.0.1")
     epmd = Process(
@@ -139,7 +124,7 @@ def node_processes(data: Path, ports: Ports) -> tuple[Process, Process]:
     rabbitmq = Process(
         name="rabbitmq",
         command=(str(find_server()),),
-        environment=node_environment,
+        environment=environment,
         probe="tcp",
         port=ports["amqp"],
         group="rabbitmq",
@@ -147,6 +132,26 @@ def node_processes(data: Path, ports: Ports) -> tuple[Process, Process]:
         stop_wait_s=20,
     )
     return epmd, rabbitmq
+
+
+def _node_environment(data: Path, ports: Ports) -> dict[str, str]:
+    run = data / "run"
+    return {
+        "ERL_EPMD_PORT": str(ports["epmd"]),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "HOME": str(run / "erlang"),
+        "RABBITMQ_NODENAME": NODE,
+        "RABBITMQ_MNESIA_BASE": str(data / "broker"),
+        "RABBITMQ_LOG_BASE": str(data / "logs"),
+        "RABBITMQ_CONFIG_FILE": str(run / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(run / "enabled_plugins"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(run / "erlang"),
+        "RABBITMQ_PID_FILE": str(run / "rabbitmq.pid"),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "ERL_CRASH_DUMP": str(data / "logs" / "erl_crash.dump"),
+        "RABBITMQ_DIST_PORT": str(ports["distribution"]),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_ARGUMENTS,
+    }
 
 
 def place_of(url: str) -> str:

@@ -19,6 +19,7 @@ from pacstream.publisher import Publisher
 from pacstream.settings import Settings, load_settings
 from pacstream_cli import preflight, reporting
 from pacstream_cli.client import LedgerClient
+from pacstream_cli.commands_stack import signals_as_interrupt, stop_undisturbed
 from pacstream_cli.stack import Stack, running_settings
 from pacstream_cli.submission import Submission, Wishes, prepare
 
@@ -97,20 +98,23 @@ def run(**options: object) -> None:
     settings = load_settings()
     preflight.check_pacs(submission, settings.dimse_timeout_s)
     stack = Stack(settings)
-    ours = not stack.is_running()
-    if ours:
-        CONSOLE.print("starting the services")
-        stack.write_config({}, submission.config.move_port, submission.config.aet)
-    try:
-        if ours:
-            stack.start()
-            stack.wait_ready()
-        code = _run_batch(submission, running_settings(settings), stack)
-    finally:
-        if ours:
-            CONSOLE.print("stopping the services")
-            stack.stop()
+    with signals_as_interrupt():
+        code = _run_batch(submission, settings, stack)
     sys.exit(code)
+
+
+def _run_batch(submission: Submission, settings: Settings, stack: Stack) -> int:
+    """With the stack that is up, or with one of its own for this batch only."""
+    if stack.is_running():
+        return _submit_and_watch(submission, running_settings(settings), stack)
+    CONSOLE.print("starting the services")
+    stack.write_config({}, submission.config.move_port, submission.config.aet)
+    try:
+        stack.start()
+        stack.wait_ready()
+        return _submit_and_watch(submission, running_settings(settings), stack)
+    finally:
+        stop_undisturbed(stack)
 
 
 def _prepared(options: dict[str, object]) -> Submission:
@@ -120,7 +124,7 @@ def _prepared(options: dict[str, object]) -> Submission:
     return submission
 
 
-def _run_batch(submission: Submission, settings: Settings, stack: Stack) -> int:
+def _submit_and_watch(submission: Submission, settings: Settings, stack: Stack) -> int:
     _publish(submission, settings)
     batch_id = submission.batch.batch_id
     CONSOLE.print(f"batch {batch_id}: {submission.batch.rows} rows")

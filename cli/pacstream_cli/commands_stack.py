@@ -61,9 +61,9 @@ def up(replicas: str, config: Path | None, detach: bool) -> None:
             click.echo("Ctrl-C stops it.")
             watch(stack, ready)
         except KeyboardInterrupt:
-            _stop(stack)
+            stop_undisturbed(stack)
         except BaseException:
-            _stop(stack)
+            stop_undisturbed(stack)
             raise
 
 
@@ -89,7 +89,7 @@ def ps() -> None:
         click.echo(line)
 
 
-def _stop(stack: Stack) -> None:
+def stop_undisturbed(stack: Stack) -> None:
     """Stop everything; neither a second Ctrl-C nor a closed terminal leaves it half done."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

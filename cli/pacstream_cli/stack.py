@@ -146,9 +146,10 @@ def instances_of(programs: Sequence[Program], replicas: Mapping[str, int]) -> di
                 code="unknown_service",
             )
         highest = MAX_REPLICAS if known[name].replicable else 1
+        times = f"1 to {highest}" if highest > 1 else "once (it is the one writer)"
         if not 1 <= number <= highest:
             raise InputError(
-                f"replicas: {name} may run 1 to {highest} times, not {number}",
+                f"replicas: {name} can't run {number} times, only {times}",
                 code="bad_replicas",
             )
     instances: dict[str, Program] = {}

@@ -11,13 +11,17 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from pacstream import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from pacstream.errors import PacsRejectedError, PacsUnreachableError
 from pacstream.messages import PacsNode
+
+# pynetdicom would format each C-FIND answer for its log: names in logs, and an answer with one
+# malformed value would be lost because it can't be formatted.
+_config.LOG_RESPONSE_IDENTIFIERS = False
 
 _stock_recv = AssociationSocket.recv
 
@@ -58,6 +62,22 @@ def new_ae(aet: str, timeout_s: float) -> AE:
     return ae
 
 
+def responses_only(association: Association) -> Association:
+    """Keep pynetdicom's reactor thread from taking a response that a request waits for.
+
+    The reactor marks itself paused a moment before it is, and drops what it takes then: measured
+    with C-FIND on a kept association, 1 row of 300 lost series or instances in silence. The reactor
+    polls without blocking, requests block, and nothing but responses comes to a requestor of ours.
+    """
+    wait_for = association.dimse.get_msg
+
+    def get_msg(block: bool = False) -> Any:
+        return wait_for(block=True) if block else (None, None)
+
+    association.dimse.get_msg = get_msg  # type: ignore[method-assign]  # pynetdicom has no hook
+    return association
+
+
 def associate(node: PacsNode, contexts: Sequence[str], timeout_s: float) -> Association:
     """Open an association that proposes `contexts` (abstract syntax UIDs).
 
@@ -72,7 +92,7 @@ def associate(node: PacsNode, contexts: Sequence[str], timeout_s: float) -> Asso
         node.address, node.port, ae_title=node.called_aet, evt_handlers=[NO_DELAY]
     )
     if association.is_established:
-        return association
+        return responses_only(association)
     if association.is_rejected:
         answer = association.acceptor.primitive
         reason = answer.reason_str if answer is not None else "no reason given"

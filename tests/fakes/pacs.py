@@ -19,9 +19,8 @@ from pynetdicom.dimse_primitives import C_MOVE
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from pacstream.dimse import NO_DELAY
+from pacstream.dimse import NO_DELAY, responses_only
 from pacstream.messages import PacsNode
-from pacstream_query.associations import responses_only
 from tests.fakes import find_rules
 
 VERIFICATION = "1.2.840.10008.1.1"

@@ -6,9 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-from pynetdicom import _config
 from pynetdicom.association import Association
 
 from pacstream.dimse import associate
@@ -18,10 +16,6 @@ from pacstream_query.identifiers import Answer, FindRequest, read_answer
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 SUCCESS, PENDING, LIMIT_REACHED = 0x0000, (0xFF00, 0xFF01), 0xB001
-
-# pynetdicom would format each answer for its log: names in logs, and an answer with one
-# malformed value would be lost because it can't be formatted.
-_config.LOG_RESPONSE_IDENTIFIERS = False
 
 
 class FindRefusedError(PacsRejectedError):
@@ -116,23 +110,6 @@ def _check(code: int | None) -> None:
         raise FindRefusedError(code)
 
 
-def responses_only(association: Association) -> Association:
-    """Keep pynetdicom's reactor thread from taking a response that a request waits for.
-
-    The reactor marks itself paused before it is, so a request that follows another at once may
-    lose an answer to it (logged as unexpected, then dropped): measured, 1 row of 300 lost series
-    or instances in silence. The reactor polls without blocking, requests wait; nothing but
-    responses ever comes to a requestor of C-FIND.
-    """
-    wait_for = association.dimse.get_msg
-
-    def get_msg(block: bool = False) -> Any:
-        return wait_for(block=True) if block else (None, None)
-
-    association.dimse.get_msg = get_msg  # type: ignore[method-assign]  # pynetdicom has no hook
-    return association
-
-
 class Associations:
     """Lends one association per PACS and session; releases it after `idle_s` without use."""
 
@@ -145,7 +122,7 @@ class Associations:
     @contextmanager
     def session(self, node: PacsNode) -> Iterator[Session]:
         def open_one() -> Association:
-            return responses_only(associate(node, [STUDY_ROOT_FIND], self._timeout_s))
+            return associate(node, [STUDY_ROOT_FIND], self._timeout_s)
 
         session = Session(open_one, self._take(node))
         try:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from pynetdicom.association import Association
 
@@ -15,21 +14,6 @@ from pacstream.dimse import associate
 from pacstream.messages import PacsNode
 
 IDLE_S = 20.0
-
-
-def responses_only(association: Association) -> Association:
-    """Keep pynetdicom's reactor thread from taking a response that a request waits for.
-
-    The reactor says that it is paused a moment before it is, and drops what it takes then. It polls
-    without blocking, requests block, and nothing but responses comes to a requestor of C-MOVE.
-    """
-    wait_for = association.dimse.get_msg
-
-    def get_msg(block: bool = False) -> Any:
-        return wait_for(block=True) if block else (None, None)
-
-    association.dimse.get_msg = get_msg  # type: ignore[method-assign]  # pynetdicom has no hook
-    return association
 
 
 @dataclass
@@ -99,7 +83,7 @@ class Associations:
         return None
 
     def _opened(self, node: PacsNode) -> Association:
-        return responses_only(associate(node, self._contexts, self._timeout_s))
+        return associate(node, self._contexts, self._timeout_s)
 
     def _release_idle(self) -> None:
         oldest = self._clock() - self._idle_s

@@ -10,7 +10,7 @@ import pytest
 
 from pacstream.dimse import associate
 from pacstream.errors import PacsUnreachableError
-from pacstream_query.associations import STUDY_ROOT_FIND, Associations, responses_only
+from pacstream_query.associations import STUDY_ROOT_FIND, Associations
 from pacstream_query.finder import find_series
 from pacstream_query.identifiers import FindRequest
 from tests.fakes.datasets import make_series
@@ -106,7 +106,7 @@ def test_a_row_that_is_given_up_half_way_keeps_its_association_clean(
 
 def test_a_response_is_left_for_the_request_that_waits_for_it() -> None:
     with FakePacs(SERIES) as pacs:
-        association = responses_only(associate(pacs.node(), [STUDY_ROOT_FIND], 10))
+        association = associate(pacs.node(), [STUDY_ROOT_FIND], 10)
         response: Any = (1, "a response")
         association.dimse.msg_queue.put(response)
         polled_by_the_reactor = association.dimse.get_msg(block=False)
