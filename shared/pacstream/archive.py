@@ -123,6 +123,13 @@ class Archive:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{safe}-{uuid.uuid4().hex[:8]}"
 
+    def cancel(self, batch_id: str) -> None:
+        """Tell every process on this zone that a batch is to end: C-MOVEs are cancelled."""
+        write_atomically(self.run / "cancelled" / batch_id, b"")
+
+    def is_cancelled(self, batch_id: str) -> bool:
+        return (self.run / "cancelled" / batch_id).exists()
+
     def read_order(self, series_uid: str) -> OrderFile | None:
         """The series' order file; None if nobody asked for the series.
 

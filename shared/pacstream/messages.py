@@ -49,6 +49,32 @@ class Message(Part):
         return cls.model_validate_json(body)
 
 
+class PacsProfile(Part):
+    """What is known of a PACS's ways. `pacstream doctor` finds it out and writes it as TOML."""
+
+    source: Literal["dimse", "dicomweb"] = Field(
+        default="dimse", description="how it is asked: C-FIND, or QIDO-RS at web_url"
+    )
+    retrieve: Literal["c-move", "c-get", "wado-rs"] = Field(
+        default="c-move", description="how its images come"
+    )
+    web_url: str = Field(default="", description="DICOMweb base URL")
+    relational: bool = Field(
+        default=False, description="finds a SeriesInstanceUID without its StudyInstanceUID"
+    )
+    unsupported_keys: tuple[str, ...] = Field(
+        default=(), description="C-FIND keys that it ignores or refuses: matched here"
+    )
+    result_limit: int | None = Field(
+        default=None, ge=1, description="C-FIND answers after which it stops in silence"
+    )
+    counts: bool = Field(default=True, description="tells NumberOfSeriesRelatedInstances")
+    image_level: bool = Field(default=True, description="lists SOP Instance UIDs by C-FIND")
+    uid_lists: bool = Field(default=True, description="takes lists of UIDs in C-MOVE and C-GET")
+    cancels: bool = Field(default=True, description="heeds C-CANCEL")
+    move_works: bool = Field(default=True, description="delivers by C-MOVE to our store SCP")
+
+
 class PacsNode(Part):
     """A PACS and the titles used with it (PS3.8 section 9.3.2: called and calling AE title)."""
 
@@ -56,6 +82,10 @@ class PacsNode(Part):
     port: int = Field(ge=1, le=65535)
     called_aet: str = Field(min_length=1, max_length=16)
     calling_aet: str = Field(min_length=1, max_length=16)
+    profile: PacsProfile = PacsProfile()
+    fallback: PacsNode | None = Field(
+        default=None, description="a second archive that holds the same images"
+    )
 
 
 class Actions(Part):
@@ -86,6 +116,9 @@ class Batch(Part):
     out: str
     batch_size: int = Field(default=0, ge=0, description="series between two pauses; 0: no pauses")
     batch_wait_s: float = Field(default=0.0, ge=0)
+    priority: int = Field(default=0, ge=-9, le=9, description="higher goes first")
+    refresh: bool = Field(default=False, description="fetch again what is here already")
+    pacsman_names: bool = Field(default=False, description="PatientName as PACSMAN reads it")
     name: str = Field(default="", description="what the report calls it: the CSV's file name")
 
 
