@@ -3,18 +3,22 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check lint types imports tests unit format clean
+.PHONY: help install install-for-tests demo test check lint types imports tests test-slow unit format clean
+.PHONY: bench-query bench-retrieve
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## servers and tools from Debian, Python packages in .venv
 	@scripts/install
 
+install-for-tests: ## the same, and what only tests need (PostgreSQL, Orthanc's DICOMweb plugin)
+	@scripts/install --for-tests
+
 demo: install ## a PACS with images, a CSV, and what comes out in demo/out
 	@$(BIN)/python -m demo.run
 
-test: install check ## everything that CI runs
+test: install-for-tests check ## everything that CI runs
 
 check: lint types imports tests ## all checks, without installing
 
@@ -28,11 +32,20 @@ types: ## mypy --strict
 imports: ## who may import whom
 	$(BIN)/lint-imports
 
-tests: ## all tests
-	$(BIN)/python -m pytest
+tests: ## all tests that do not take minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+bench-query: ## 1,000 CSV rows against Orthanc, beside DCMTK
+	$(BIN)/python -m bench.query
+
+bench-retrieve: ## retrieval from Orthanc, beside PACSIFIER and DCMTK
+	$(BIN)/python -m bench.retrieve
 
 unit: ## the tests that need no server
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -m "not pacs and not rabbitmq and not slow"
 
 format: ## format, and fix what lint can fix
 	$(BIN)/ruff format .

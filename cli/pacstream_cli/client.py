@@ -46,6 +46,31 @@ class LedgerClient:
     def knows(self, batch_id: str) -> bool:
         return self._get(f"/batches/{batch_id}") is not None
 
+    def control(self, batch_id: str, verb: str, **values: int) -> View:
+        """pause, resume, cancel or priority; gives the batch's status.
+
+        Raises InputError with the ledger's reason if it can't be.
+        """
+        return self._change("POST", f"/batches/{batch_id}/{verb}", values)
+
+    def throttles(self) -> list[View]:
+        """Each PACS with its limits and what it bears now."""
+        answer: list[View] = self._get("/throttle")
+        return answer
+
+    def set_throttle(self, pacs: str, limits: View) -> View:
+        """Change the limits that are named. Raises InputError if one is wrong."""
+        return self._change("PUT", "/throttle", {"pacs": pacs, "limits": limits})
+
+    def _change(self, method: str, path: str, body: View) -> View:
+        response = self._ask(method, path, body)
+        answer: View = response.json()
+        if response.status_code in (400, 404, 409):
+            raise InputError(str(answer.get("error", "the ledger refuses")))
+        if response.status_code != 200:
+            raise LedgerUnreachableError(f"the ledger answers {response.status_code}")
+        return answer
+
     def _one(self, path: str) -> View:
         answer: View | None = self._get(path)
         if answer is None:
@@ -53,15 +78,20 @@ class LedgerClient:
         return answer
 
     def _get(self, path: str) -> Any:
-        try:
-            response = self._session.get(self._url + path, timeout=self._timeout_s)
-        except requests.RequestException as error:
-            raise LedgerUnreachableError(
-                f"the ledger does not answer at {self._url} ({type(error).__name__}): "
-                "is the stack up? `pacstream ps` tells, `pacstream up` starts it"
-            ) from None
+        response = self._ask("GET", path)
         if response.status_code == 404:
             return None
         if response.status_code != 200:
             raise LedgerUnreachableError(f"the ledger answers {response.status_code}")
         return response.json()
+
+    def _ask(self, method: str, path: str, body: View | None = None) -> requests.Response:
+        try:
+            return self._session.request(
+                method, self._url + path, json=body, timeout=self._timeout_s
+            )
+        except requests.RequestException as error:
+            raise LedgerUnreachableError(
+                f"the ledger does not answer at {self._url} ({type(error).__name__}): "
+                "is the stack up? `pacstream ps` tells, `pacstream up` starts it"
+            ) from None

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -20,6 +20,7 @@ from pacstream.settings import Settings, load_settings
 from pacstream_cli import preflight, reporting
 from pacstream_cli.client import LedgerClient
 from pacstream_cli.commands_stack import signals_as_interrupt, stop_undisturbed
+from pacstream_cli.plan import SERIES_LIMIT, check_size
 from pacstream_cli.stack import Stack, running_settings
 from pacstream_cli.submission import Submission, Wishes, prepare
 
@@ -47,6 +48,15 @@ def batch_options(command: F) -> F:
             click.option("--move", "-m", is_flag=True, help="C-MOVE to move_AET instead"),
             click.option("--out_directory", "--out-directory", "-d", "out", default=Path("data"),
                          show_default=True, type=click.Path(path_type=Path), help="results"),
+            click.option("--profile", type=click.Path(path_type=Path),
+                         help="PACS profile  [default: DATA/pacs/<called AE title>.toml, if any]"),
+            click.option("--priority", type=click.IntRange(-9, 9), default=0, show_default=True,
+                         help="higher goes first"),
+            click.option("--refresh", is_flag=True, help="fetch again what is here already"),
+            click.option("--pacsman-names", is_flag=True,
+                         help="PatientName as PACSMAN reads it: *LASTWORD in capitals"),
+            click.option("--yes-over", type=click.IntRange(0), metavar="N",
+                         help=f"go on with up to N series  [default: {SERIES_LIMIT}]"),
         )
     ):  # fmt: skip
         command = option(command)
@@ -56,47 +66,46 @@ def batch_options(command: F) -> F:
 def wishes_of(
     query: Path | None,
     queryfile: Path | None,
-    config: Path,
-    out: Path,
-    project: str,
-    **actions: bool,
+    save: bool,
+    info: bool,
+    anonymize: bool,
+    convert: bool,
+    move: bool,
+    **others: Any,
 ) -> Wishes:
     """The options as one value. Raises InputError if no or two query files are given."""
+    actions = Actions(save=save, info=info, anonymize=anonymize, convert=convert, move=move)
+    return Wishes(queryfile=one_query_file(query, queryfile), actions=actions, **others)
+
+
+def one_query_file(query: Path | None, queryfile: Path | None) -> Path:
     if (query is None) == (queryfile is None):
         raise InputError("give the CSV of queries once: QUERY.csv or --queryfile QUERY.csv")
-    return Wishes(
-        queryfile=query or queryfile or Path(),
-        config=config,
-        out=out,
-        actions=Actions(**actions),
-        project=project,
-    )
+    return query or queryfile or Path()
 
 
 @click.command()
 @batch_options
-def submit(**options: object) -> None:
+def submit(**options: Any) -> None:
     """Check QUERY.csv and everything it needs, then publish one message per row.
 
     Prints the batch id. The services must be up (`pacstream up`).
     """
-    submission = _prepared(options)
     settings = running_settings(load_settings())
-    preflight.check_pacs(submission, settings.dimse_timeout_s)
+    submission = _prepared(options, settings)
     _publish(submission, settings)
     click.echo(submission.batch.batch_id)
 
 
 @click.command()
 @batch_options
-def run(**options: object) -> None:
+def run(**options: Any) -> None:
     """Start what is not up, submit, watch, report, stop. Takes PACSMAN's own flags.
 
     Exit code 0 only if everything was delivered.
     """
-    submission = _prepared(options)
     settings = load_settings()
-    preflight.check_pacs(submission, settings.dimse_timeout_s)
+    submission = _prepared(options, settings)
     stack = Stack(settings)
     with signals_as_interrupt():
         code = _run_batch(submission, settings, stack)
@@ -117,10 +126,14 @@ def _run_batch(submission: Submission, settings: Settings, stack: Stack) -> int:
         stop_undisturbed(stack)
 
 
-def _prepared(options: dict[str, object]) -> Submission:
-    submission = prepare(wishes_of(**options))  # type: ignore[arg-type]  # click's own types
-    for note in submission.queries.notes:
+def _prepared(options: dict[str, Any], settings: Settings) -> Submission:
+    """Everything that can be checked without the services: input, PACS, size."""
+    yes_over: int | None = options.pop("yes_over")
+    submission = prepare(wishes_of(**options), settings.data)
+    for note in filter(None, (*submission.queries.notes, submission.profile.note)):
         click.echo(f"note: {note}", err=True)
+    preflight.check_pacs(submission, settings.dimse_timeout_s)
+    check_size(submission.batch, submission.queries.rows, yes_over, settings)
     return submission
 
 
@@ -144,7 +157,7 @@ def _publish(submission: Submission, settings: Settings) -> None:
     except BrokerUnavailableError as error:
         raise InputError(f"{error}: `pacstream up` starts one") from None
     try:
-        if submission.batch.actions.retrieves:
+        if preflight.needs_store(submission.batch):
             _check_store(submission, settings)
         if submission.batch.actions.retrieves or submission.batch.actions.move:
             click.echo(preflight.check_destination(submission, settings), err=True)

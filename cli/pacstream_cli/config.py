@@ -1,4 +1,4 @@
-"""The PACS configuration: JSON with the keys of PACSMAN or of PACSIFIER."""
+"""The PACS configuration: JSON with the keys of PACSMAN or PACSIFIER, and `profile` if wanted."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ OTHER_KEYS = (
     "batch_size",
     "batch_wait_time",
 )
+OPTIONAL_KEYS = ("profile",)
 HOST_LABEL = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?")
 
 
@@ -48,6 +49,8 @@ class PacsConfig:
     batch_size: int
     batch_wait_time: float
     """Seconds."""
+    profile: Path | None = None
+    """The PACS profile that the file names."""
 
     def node(self) -> PacsNode:
         return PacsNode(
@@ -73,6 +76,7 @@ def read_config(path: Path) -> PacsConfig:
         "move_port": read.value("move_port", port_number),
         "batch_size": read.value("batch_size", batch_size),
         "batch_wait_time": read.value("batch_wait_time", seconds),
+        "profile": read.value("profile", lambda value: profile_path(value, path.parent)),
     }
     if problems:
         raise ConfigError(path, problems)
@@ -114,7 +118,7 @@ def _key_problems(content: dict[str, Any]) -> list[str]:
     problems = [
         f"{key}: unknown key, remove it"
         for key in content
-        if key not in ADDRESS_KEYS and key not in OTHER_KEYS
+        if key not in (*ADDRESS_KEYS, *OTHER_KEYS, *OPTIONAL_KEYS)
     ]
     addresses = [key for key in ADDRESS_KEYS if key in content]
     if not addresses:
@@ -175,6 +179,13 @@ def seconds(value: object) -> float:
     if not math.isfinite(number) or number < 0:
         raise ValueError("must be a number of seconds, 0 or more")
     return number
+
+
+def profile_path(value: object, folder: Path) -> Path:
+    """The path of a profile file; a relative one starts at the configuration's folder."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be the path of a PACS profile (TOML)")
+    return folder / value.strip()
 
 
 def ae_title(value: object) -> str:

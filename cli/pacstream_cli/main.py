@@ -9,6 +9,9 @@ import click
 from pacstream import __version__, logs
 from pacstream.errors import InputError, PacstreamError
 from pacstream_cli.commands_batch import report, run, status, submit, watch
+from pacstream_cli.commands_control import cancel, pause, priority, resume, throttle
+from pacstream_cli.commands_fake import fake_pacs
+from pacstream_cli.commands_pacs import doctor, plan
 from pacstream_cli.commands_stack import down, ps, up
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -20,7 +23,25 @@ def pacstream() -> None:
     """Fetch imaging studies from a PACS: queries in, verified, de-identified images out."""
 
 
-for command in (up, down, ps, submit, run, status, watch, report):
+COMMANDS: tuple[click.Command, ...] = (
+    up,
+    down,
+    ps,
+    doctor,
+    plan,
+    submit,
+    run,
+    status,
+    watch,
+    report,
+    pause,
+    resume,
+    cancel,
+    priority,
+    throttle,
+    fake_pacs,
+)
+for command in COMMANDS:
     pacstream.add_command(command)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from itertools import islice
 
+import requests
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
 from pacstream.archive import Archive
 from pacstream.dimse import associate
 from pacstream.errors import InputError, PacsRejectedError, PacsUnreachableError, RetryLaterError
-from pacstream.messages import SeriesFound
+from pacstream.messages import Batch, PacsNode, SeriesFound
 from pacstream.settings import Settings
 from pacstream_cli.submission import Submission
 from pacstream_query.associations import Associations
@@ -35,9 +36,48 @@ WHAT_TO_ASK = {
 }
 
 
+def needs_store(batch: Batch) -> bool:
+    """Whether instances come to our store SCP: by C-MOVE, not by C-GET or over the web."""
+    return batch.actions.retrieves and batch.pacs.profile.retrieve == "c-move"
+
+
 def check_pacs(submission: Submission, timeout_s: float) -> None:
-    """C-ECHO with the titles of the configuration. Raises InputError saying what is wrong."""
-    node = submission.batch.pacs
+    """C-ECHO with the titles of the configuration; a DICOMweb server is asked for one study.
+
+    Raises InputError saying what is wrong.
+    """
+    node, actions = submission.batch.pacs, submission.batch.actions
+    profile = node.profile
+    if profile.source == "dicomweb" or (actions.retrieves and profile.retrieve == "wado-rs"):
+        check_web(profile.web_url, timeout_s)
+    uses_web_only = profile.source == "dicomweb" and profile.retrieve == "wado-rs"
+    if not uses_web_only or actions.move:
+        _check_echo(node, timeout_s)
+
+
+def check_web(url: str, timeout_s: float) -> None:
+    """Raises InputError if no DICOMweb server answers (PS3.18 section 10.6: 200, or 204)."""
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            answer = session.get(
+                f"{url.rstrip('/')}/studies",
+                params={"limit": "1"},
+                headers={"Accept": "application/dicom+json"},
+                timeout=timeout_s,
+            )
+        except requests.RequestException as error:
+            raise InputError(
+                f"the DICOMweb server of the profile's web_url does not answer "
+                f"({type(error).__name__})"
+            ) from None
+    if answer.status_code not in (200, 204):
+        raise InputError(
+            f"the DICOMweb server of the profile's web_url answers {answer.status_code}"
+        )
+
+
+def _check_echo(node: PacsNode, timeout_s: float) -> None:
     where = f"{node.address}:{node.port} as {node.called_aet}"
     try:
         association = associate(node, [VERIFICATION], timeout_s)
@@ -62,12 +102,14 @@ def check_destination(submission: Submission, settings: Settings) -> str:
 
     Raises InputError if it can't deliver. Without a match in the first rows nothing can be tried.
     """
+    if submission.batch.actions.retrieves and not needs_store(submission.batch):
+        return f"images come by {submission.batch.pacs.profile.retrieve}: no destination is needed"
     try:
         found = _one_series(submission, settings.dimse_timeout_s)
     except RetryLaterError as error:
         raise InputError(f"the PACS does not answer C-FIND: {error}") from None
     if found is None:
-        return f"the first {ROWS_TRIED} rows match nothing: the C-MOVE destination was not tried"
+        return f"the first {ROWS_TRIED} rows give nothing to try the C-MOVE destination with"
     return _try_move(submission, found, settings)
 
 

@@ -1,34 +1,30 @@
-"""The CSV of queries, checked as a whole before anything starts.
+"""The table of queries (CSV, .xlsx, .parquet), checked as a whole before anything starts.
 
 Messages name row, column and remedy, never what a cell holds.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pacstream.errors import InputError
-from pacstream_cli.cells import problem_of
-from pacstream_query.columns import BY_KEYWORD, NOT_SUPPORTED_YET
+from pacstream_cli.cells import may_lose_zeros, problem_of, shorter_than_common
+from pacstream_cli.tables import QueryFileError, Table, read_table, rows_named
+from pacstream_query.columns import (
+    BY_KEYWORD,
+    NOT_SUPPORTED_YET,
+    Column,
+    NoKeyError,
+    all_keywords,
+    column_of,
+    find_column,
+)
 
-DELIMITERS = ",;\t"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+__all__ = ["QueryFile", "QueryFileError", "QueryRow", "read_queries"]
+
 LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
-
-
-class QueryFileError(InputError):
-    """`problems` has one line for each thing that is wrong, in the order of the file."""
-
-    def __init__(self, path: Path, problems: list[str]) -> None:
-        noun = "problem" if len(problems) == 1 else "problems"
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        super().__init__(f"{path.name}: {len(problems)} {noun}, nothing was started{lines}")
-        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -48,70 +44,39 @@ class QueryFile:
 
 
 def read_queries(path: Path) -> QueryFile:
-    """Read and check a CSV in UTF-8, delimited by commas, semicolons or tabs.
+    """Read and check a table: a CSV in UTF-8, delimited by commas, semicolons or tabs; the first
+    sheet of an Excel workbook; a Parquet file.
 
-    Raises InputError if there is nothing to read, else QueryFileError with all problems.
+    Keys are DICOM keywords, or eight hexadecimal digits for a tag without one. Raises InputError if
+    there is nothing to read, else QueryFileError with all problems.
     """
-    records = _records(path)
-    header = _without_empty_tail([name.strip() for name in records[0]])
-    problems = _header_problems(header)
-    if not any(name in BY_KEYWORD for name in header):
+    table = read_table(path, _is_column)
+    header = _without_empty_tail([name.strip() for name in table.records[0]])
+    problems = table.problems[1] + _header_problems(header)
+    if not any(_is_column(name) for name in header):
         raise QueryFileError(path, problems)
-    if len(records) == 1:
+    if len(table.records) == 1:
         raise QueryFileError(path, [*problems, "there are no rows below the header"])
     rows: list[QueryRow] = []
-    notes: list[str] = []
-    for number, record in enumerate(records[1:], start=2):
-        row_problems = _too_many_cells(number, len(header), record)
+    notes = list(table.notes)
+    for number, record in enumerate(table.records[1:], start=2):
+        row_problems = table.problems[number] + _too_many_cells(number, len(header), record)
         keys = _keys(number, header, record, row_problems, notes)
         if not keys and not row_problems:
             row_problems.append(f"row {number}: all cells are empty; remove the row")
         problems += row_problems
         rows.append(QueryRow(number, keys))
+    problems += _lost_zeros(rows, table, notes)
     if problems:
         raise QueryFileError(path, problems)
     return _merged(rows, notes)
 
 
-def _records(path: Path) -> list[list[str]]:
-    """All records with the header first; bytes that are not UTF-8 stay as lone surrogates."""
-    content = _content(path)
-    if content.startswith(UTF16_MARKS):
-        raise InputError(f"{path}: is UTF-16; save it as CSV UTF-8")
-    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
-    if not text.strip(" \t\r\n,;"):
-        raise InputError(f"{path}: is empty; the first row must be a header of DICOM keywords")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+def _is_column(name: str) -> bool:
     try:
-        records = list(reader)
-    except csv.Error:
-        problem = f"line {reader.line_num}: quotes do not pair up, or a cell is far too long"
-        raise QueryFileError(path, [problem]) from None
-    while not records[-1]:
-        records.pop()
-    return records
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such query file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a CSV file") from None
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({type(error).__name__})") from None
-
-
-def _delimiter(text: str) -> str:
-    """The one that finds most known columns in the first line; a comma if that is a tie."""
-    first_line = text.splitlines()[0]
-
-    def known(delimiter: str) -> int:
-        names = first_line.split(delimiter)
-        return sum(name.strip().strip('"').strip() in BY_KEYWORD for name in names)
-
-    return max(DELIMITERS, key=known)
+        return find_column(name) is not None
+    except NoKeyError:
+        return False
 
 
 def _without_empty_tail(names: list[str]) -> list[str]:
@@ -122,28 +87,42 @@ def _without_empty_tail(names: list[str]) -> list[str]:
 
 
 def _header_problems(header: list[str]) -> list[str]:
-    known = [name for name in header if name in BY_KEYWORD]
-    if not known and not any(name in NOT_SUPPORTED_YET or _nearest(name) for name in header):
+    if not any(_is_column(name) or name in NOT_SUPPORTED_YET or _nearest(name) for name in header):
         # not quoted: without a header, the first row is a patient's
         return [f"row 1: no known column; the header names columns such as {_examples()}"]
     problems = []
+    seen: set[str] = set()
     for position, name in enumerate(header, start=1):
+        column, problem = _column_or_problem(name)
         if not name:
             problems.append(f"row 1: column {position} has no name; name it or remove it")
-        elif name in NOT_SUPPORTED_YET:
-            problems.append(f"row 1, column {name}: {NOT_SUPPORTED_YET[name]}")
-        elif name not in BY_KEYWORD:
-            problems.append(f"row 1, column {_shown(name)}: {_unknown(name)}")
-        elif header.index(name) < position - 1:
-            problems.append(f"row 1, column {name}: is there twice; remove one")
+        elif column is None:
+            problems.append(f"row 1, column {_shown(name)}: {problem}")
+        elif column.keyword in seen:
+            problems.append(f"row 1, column {_shown(name)}: is there twice; remove one")
+        else:
+            seen.add(column.keyword)
     return problems
 
 
+def _column_or_problem(name: str) -> tuple[Column | None, str]:
+    try:
+        column = find_column(name)
+    except NoKeyError as error:
+        return None, str(error)
+    return column, NOT_SUPPORTED_YET.get(name) or _unknown(name)
+
+
 def _nearest(name: str) -> str:
-    lower = {keyword.lower(): keyword for keyword in BY_KEYWORD}
+    """The keyword that was meant; of equally near ones PACSMAN's column. Empty if none is near."""
     plain = re.sub(r"[\s_-]+", "", name.lower())
-    near = difflib.get_close_matches(plain, lower, n=1, cutoff=0.7)
-    return lower[near[0]] if near else ""
+    best = (0.0, "")
+    for keywords, cutoff in ((tuple(BY_KEYWORD), 0.7), (all_keywords(), 0.85)):
+        lower = {keyword.lower(): keyword for keyword in keywords}
+        for near in difflib.get_close_matches(plain, lower, n=1, cutoff=cutoff):
+            likeness = difflib.SequenceMatcher(None, near, plain).ratio()
+            best = max(best, (likeness, lower[near]), key=lambda pair: pair[0])
+    return best[1]
 
 
 def _unknown(name: str) -> str:
@@ -174,12 +153,12 @@ def _keys(
     keys = {}
     for name, raw in zip(header, record, strict=False):
         cell = LINE_BREAK.sub(" ", raw.strip())
-        column = BY_KEYWORD.get(name)
-        if not cell or column is None:
+        column, _ = _column_or_problem(name) if cell else (None, "")
+        if column is None:
             continue
-        keys[name] = cell
+        keys[column.keyword] = cell
         if any("\udc80" <= char <= "\udcff" for char in cell):
-            problem = "has bytes that are not UTF-8; save the file as CSV UTF-8"
+            problem = "has bytes that are not UTF-8 (Latin-1?); save the file as CSV UTF-8"
         else:
             problem = problem_of(column, cell)
         if problem:
@@ -187,6 +166,26 @@ def _keys(
         if LINE_BREAK.search(raw.strip()):
             notes.append(f"row {row}, column {name}: a line break was read as a space")
     return keys
+
+
+def _lost_zeros(rows: list[QueryRow], table: Table, notes: list[str]) -> list[str]:
+    """Problems where cells were numbers, and so must have lost leading zeros; else notes."""
+    problems = []
+    lost = {column.keyword for name in table.numbers if (column := find_column(name))}
+    keywords = dict.fromkeys(keyword for row in rows for keyword in row.keys)
+    for keyword in keywords:
+        if not may_lose_zeros(column_of(keyword)):
+            continue
+        width, positions = shorter_than_common([row.keys.get(keyword, "") for row in rows])
+        if not positions:
+            continue
+        where = rows_named([rows[position].row for position in positions])
+        text = f"column {keyword}: fewer than {width} digits in {where}"
+        if keyword in lost:
+            problems.append(f"{text}: leading zeros are lost; format the column as text, restore")
+        else:
+            notes.append(f"{text}: if a spreadsheet took leading zeros away, restore them as text")
+    return problems
 
 
 def _merged(rows: list[QueryRow], notes: list[str]) -> QueryFile:

@@ -41,8 +41,13 @@ REPORT_COLUMNS = (
     "failed",
     "pending",
     "conversion",
+    "remark",
     "folder",
+    "missing",
 )
+
+
+ENDED_ROWS = ("answered", "no_match", "failed", "cancelled")
 
 
 class RateColumn(ProgressColumn):
@@ -58,7 +63,7 @@ def stages(status: View) -> list[tuple[str, int, int]]:
     rows, series, instances = status["rows"], status["series"], status["instances"]
     actions = status["actions"]
     known = sum(series.values())
-    answered = sum(rows.get(state, 0) for state in ("answered", "no_match", "failed"))
+    answered = sum(rows.get(state, 0) for state in ENDED_ROWS)
     found: list[tuple[str, int, int]] = [("rows answered", answered, rows["submitted"])]
     if actions["save"] or actions["anonymize"] or actions["convert"]:
         found.append(("instances received", instances["received"], instances["expected"]))
@@ -103,15 +108,31 @@ def _say_if_new(console: Console, status: View, said: str) -> str:
     """Without a terminal: a line whenever rows or series have moved on."""
     steps = stages(status)
     key = " ".join(f"{done}/{total}" for name, done, total in steps if "instances" not in name)
+    held = held_text(status)
+    key += held
     if key != said:
         line = ", ".join(f"{name} {done}/{total}" for name, done, total in steps)
+        line += f" (held: {held})" if held else ""
         console.print(f"  {line}", soft_wrap=True)
     return key
 
 
+STATUS_COLUMNS = (
+    "batch",
+    "file",
+    "state",
+    "priority",
+    "rows",
+    "series",
+    "instances",
+    "withheld",
+    "failed",
+)
+
+
 def status_table(batches: list[View]) -> Table:
     table = Table(title="batches")
-    for column in ("batch", "file", "state", "rows", "series", "instances", "withheld", "failed"):
+    for column in STATUS_COLUMNS:
         table.add_column(column)
     for one in batches:
         instances, rows, series = one["instances"], one["rows"], one["series"]
@@ -121,6 +142,7 @@ def status_table(batches: list[View]) -> Table:
             one["batch_id"],
             one["name"],
             state_of(one),
+            str(one["priority"]),
             f"{answered}/{rows['submitted']}",
             f"{known - series.get('pending', 0)}/{known}",
             f"{instances['done']}/{instances['expected']}",
@@ -131,9 +153,23 @@ def status_table(batches: list[View]) -> Table:
 
 
 def state_of(status: View) -> str:
-    if status["finished_at"] is None:
-        return "running"
-    return "delivered" if status["delivered"] else "finished, not all delivered"
+    """In words, with why nothing goes on if that is so."""
+    if status["finished_at"] is not None:
+        if status["control"] == "cancelled":
+            return "cancelled"
+        return "delivered" if status["delivered"] else "finished, not all delivered"
+    if status["control"] == "cancelled":
+        return "being cancelled"
+    held = held_text(status)
+    if status["control"] == "paused":
+        return "paused"
+    return f"running, held: {held}" if held else "running"
+
+
+def held_text(status: View) -> str:
+    """Why nothing of a batch is released now; empty if something is, or nothing waits."""
+    held = status.get("held")
+    return str(held["reason"]).replace("_", " ") if held else ""
 
 
 def exit_code(status: View) -> int:
@@ -167,14 +203,15 @@ def row_state(row: View) -> str:
     if row["state"] != "answered":
         return str(row["state"]).replace("_", " ")
     states = {series["state"] for series in row["series"]}
-    for state in ("pending", "failed", "partial", "withheld"):
+    for state in ("pending", "failed", "partial", "cancelled", "withheld"):
         if state in states:
             return state
     return "complete"
 
 
 def remark(row: View) -> str:
-    reasons = {row["reason"]} | {series["reason"] for series in row["series"]}
+    reasons = {row["reason"]}
+    reasons |= {series[key] for series in row["series"] for key in ("reason", "remark")}
     excluded = {
         series["conversion"] for series in row["series"] if series["conversion"] not in CONVERTED
     }
@@ -201,6 +238,7 @@ def report_rows(report: View) -> list[dict[str, object]]:
         base: dict[str, object] = {"row": row["row"], "row_state": row["state"]}
         for series in row["series"]:
             plain = {key: series[key] for key in series if key in REPORT_COLUMNS}
+            plain["missing"] = " ".join(series["missing"])
             records.append({**base, **plain, **series["instances"]})
         if not row["series"]:
             records.append({**base, "reason": row["reason"]})

@@ -9,13 +9,14 @@ import secrets
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacstream.errors import InputError
 from pacstream.messages import Actions, Batch, QueryRequested
 from pacstream.pseudonyms import PROJECT
 from pacstream_cli.config import PacsConfig, read_config
+from pacstream_cli.profiles import Chosen, choose
 from pacstream_cli.queryfile import QueryFile, read_queries
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -29,7 +30,11 @@ class Wishes:
     config: Path
     out: Path
     actions: Actions
-    project: str
+    project: str = ""
+    profile: Path | None = None
+    priority: int = 0
+    refresh: bool = False
+    pacsman_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,33 +44,47 @@ class Submission:
     batch: Batch
     queries: QueryFile
     config: PacsConfig
+    profile: Chosen = field(default_factory=Chosen)
 
     def messages(self) -> Iterator[QueryRequested]:
         for row in self.queries.rows:
             yield QueryRequested(batch=self.batch, row=row.row, keys=row.keys)
 
 
-def prepare(wishes: Wishes) -> Submission:
-    """Check options, configuration, CSV and output folder. Raises InputError; starts nothing."""
+def prepare(wishes: Wishes, data: Path) -> Submission:
+    """Check options, configuration, profile, CSV and output folder; `data` may hold the profile.
+
+    Raises InputError; starts nothing.
+    """
     check_actions(wishes.actions, wishes.project)
-    config = read_config(wishes.config)
-    queries = read_queries(wishes.queryfile)
+    submission = prepare_plan(wishes, data)
     check_output(wishes.out)
+    return submission
+
+
+def prepare_plan(wishes: Wishes, data: Path) -> Submission:
+    """As `prepare`, without actions and output folder: what a dry run needs. Raises InputError."""
+    config = read_config(wishes.config)
+    profile = choose(data, config.node(), wishes.profile or config.profile)
+    queries = read_queries(wishes.queryfile)
     moment = datetime.datetime.now(datetime.UTC)
     batch = Batch(
         batch_id=f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
         rows=len(queries.rows),
         submitted_at=moment.isoformat(timespec="milliseconds"),
-        pacs=config.node(),
+        pacs=profile.file.applied_to(config.node()),
         destination=config.move_aet if wishes.actions.move else config.aet,
         actions=wishes.actions,
         project=wishes.project,
         out=str(wishes.out.absolute()),
         batch_size=config.batch_size,
         batch_wait_s=config.batch_wait_time,
+        priority=wishes.priority,
+        refresh=wishes.refresh,
+        pacsman_names=wishes.pacsman_names,
         name=wishes.queryfile.name,
     )
-    return Submission(batch, queries, config)
+    return Submission(batch, queries, config, profile)
 
 
 def check_actions(actions: Actions, project: str) -> None:
@@ -92,21 +111,26 @@ def check_output(out: Path, least_free: int = LEAST_FREE_BYTES) -> None:
 
     Leaves nothing behind, not even a folder that was not there before.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    trial = out / f".{uuid.uuid4().hex}.part"
+    problem = folder_problem(out, least_free)
+    if problem:
+        raise InputError(f"--out_directory {out} {problem}")
+
+
+def folder_problem(folder: Path, least_free: int = LEAST_FREE_BYTES) -> str:
+    """What keeps `folder` from being used, or empty. Leaves nothing behind."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    trial = folder / f".{uuid.uuid4().hex}.part"
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         trial.write_bytes(b"pacstream" * 8192)
         trial.unlink()
-        free = shutil.disk_usage(out).free
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         cause = "is full" if error.errno == errno.ENOSPC else "can't be written to"
-        name = errno.errorcode.get(error.errno or 0, "?")
-        raise InputError(f"--out_directory {out} {cause} ({name})") from None
+        return f"{cause} ({errno.errorcode.get(error.errno or 0, '?')})"
     finally:
         _remove(trial, made)
-    if free < least_free:
-        raise InputError(f"--out_directory {out} is full: only {free // 1_000_000} MB are free")
+    return "" if free >= least_free else f"is full: only {free // 1_000_000} MB are free"
 
 
 def _remove(trial: Path, made: list[Path]) -> None:

@@ -25,7 +25,8 @@ QUIET = {
     "kombu": logging.CRITICAL,
     "amqp": logging.CRITICAL,
     "nameko": logging.CRITICAL,
-    "urllib3": logging.WARNING,
+    "dicomweb_client": logging.CRITICAL,
+    "urllib3": logging.CRITICAL,
 }
 """pynetdicom logs query identifiers at INFO; pydicom, kombu and nameko quote values and bodies."""
 

@@ -38,6 +38,15 @@ class Settings(BaseModel):
     )
     pacs_concurrency: int = Field(default=2, ge=1, le=32, description="C-MOVEs at once")
     dimse_timeout_s: float = Field(default=60.0, gt=0, description="silence that ends a request")
+    connection_timeout_s: float = Field(
+        default=10.0, gt=0, description="longest wait for a connection, and for its association"
+    )
+    response_timeout_s: float = Field(
+        default=120.0, gt=0, description="longest wait for the first response to a retrieval"
+    )
+    idle_timeout_s: float = Field(
+        default=60.0, gt=0, description="longest silence between the responses to a retrieval"
+    )
     move_deadline_s: float = Field(
         default=900.0, gt=0, le=1200, description="longest C-MOVE; what is missing is asked again"
     )
@@ -45,6 +54,16 @@ class Settings(BaseModel):
     round_pause_s: float = Field(
         default=5.0, ge=0, description="pause before round 1; then doubled"
     )
+    untried_limit_s: float = Field(
+        default=86400.0, gt=0, description="how long a series waits for a PACS that takes nothing"
+    )
+    disk_low_percent: float = Field(
+        default=5.0,
+        ge=0,
+        le=100,
+        description="free part of the disk below which nothing is asked for",
+    )
+    disk_low_bytes: int = Field(default=2_000_000_000, ge=0, description="the same, in bytes")
     store_host: str = Field(default="0.0.0.0", description="where the store SCP listens")
     store_port: int = Field(default=11112, ge=1, le=65535)
     store_aet: str = Field(default="PACSTREAM", min_length=1, max_length=16)

@@ -19,6 +19,9 @@ SOURCES = {
     "store_scp": ROOT / "services/store_scp/pacstream_store_scp",
 }
 
+RECEIVERS = {"store_scp", "retrieve"}
+"""Both use pacstream.receiving: the images of C-STORE, and those of C-GET and WADO-RS."""
+
 
 def table() -> dict[str, tuple[set[str], set[str], list[str]]]:
     rows = {}
@@ -38,7 +41,7 @@ def senders_of(message: type[Message]) -> set[str]:
             for node in ast.walk(ast.parse(path.read_text())):
                 called = node.func if isinstance(node, ast.Call) else None
                 if isinstance(called, ast.Name) and called.id == message.__name__:
-                    found.add(name)
+                    found.update(RECEIVERS if "receiving" in path.parts else {name})
     return found
 
 

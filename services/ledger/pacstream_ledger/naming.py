@@ -11,11 +11,15 @@ from __future__ import annotations
 import hashlib
 import re
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from pacstream.messages import Batch, Order, Series
 from pacstream.pseudonyms import release_time, shifted_date
 from pacstream_ledger.schema import FOLDERS
+
+OWNER = select(FOLDERS.c.owner).where(
+    FOLDERS.c.scope == bindparam("scope"), FOLDERS.c.name == bindparam("name")
+)
 
 
 def plain(text: str) -> str:
@@ -72,13 +76,11 @@ def _unique(db: Connection, scope: str, name: str, owner: str) -> str:
     scope = hashlib.blake2s(scope.encode()).hexdigest()
     candidate, number = name, 1
     while True:
-        holder = db.execute(
-            select(FOLDERS.c.owner).where(FOLDERS.c.scope == scope, FOLDERS.c.name == candidate)
-        ).scalar()
+        holder = db.execute(OWNER, {"scope": scope, "name": candidate}).scalar()
         if holder == owner:
             return candidate
         if holder is None:
-            db.execute(insert(FOLDERS).values(scope=scope, name=candidate, owner=owner))
+            db.execute(insert(FOLDERS), {"scope": scope, "name": candidate, "owner": owner})
             return candidate
         number += 1
         candidate = f"{name}_{number}"

@@ -1,100 +1,211 @@
-"""When waiting series are released to retrieve, and when missing instances are asked for again.
+"""Whose turn it is at each PACS, and what else is due.
 
-Few series are released at a time, from the batch that has the fewest under way: a small batch never
-waits behind a large one. PACSMAN's batch_size and batch_wait_time hold releases here, so that a
-pause occupies no consumer and no association.
+A series is released when its PACS's gate lets one more in, from the batch that has had the least
+so far for its priority: each release costs a batch 1 / 2^priority of virtual time, and a new batch
+begins at the present. So a batch of one row waits for one series of a batch of thousands, and every
+batch comes to its turn. PACSMAN's batch_size and batch_wait_time hold releases here, too: a pause
+occupies no consumer and no association.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
-from pacstream.messages import Batch, SeriesMoved
+from pacstream.messages import Batch, Message, SeriesFound, SeriesMoved, WorkFailed
+from pacstream_ledger.gate import AT_WORK, Hold, breaker_of
 from pacstream_ledger.ledger import Ledger
-from pacstream_ledger.schema import BATCHES, ORDERS
+from pacstream_ledger.schema import BATCHES, MOVES, ORDERS, PACS
+from pacstream_ledger.throttle import release_cost
+
+AT_ONCE = 100
+"""What one tick does of each kind at most: facts must not wait long."""
+
+UNTRIED_LIMIT_S = 24 * 3600.0
 
 
 class Scheduler:
-    """`in_flight`: series released at once, over all batches. `stall_s`: a released series of which
-    nothing is heard for so long counts as moved without an answer."""
+    """`stall_s`: a C-MOVE of which nothing is heard for so long has ended without an answer.
+    `untried_limit_s`: a series that its PACS does not even let try for so long has failed."""
 
-    def __init__(self, ledger: Ledger, *, in_flight: int = 8, stall_s: float = 2400.0) -> None:
+    def __init__(
+        self, ledger: Ledger, *, stall_s: float = 2400.0, untried_limit_s: float = UNTRIED_LIMIT_S
+    ) -> None:
         self.ledger = ledger
-        self.in_flight = in_flight
         self.stall_s = stall_s
+        self.untried_limit_s = untried_limit_s
+        self._room = True
+
+    def record(self, message: Message) -> None:
+        """Write one fact, and release at once what it makes room for."""
+        frees = isinstance(message, SeriesMoved | WorkFailed)
+        brings = isinstance(message, SeriesFound) and self._room
+        self.ledger.record(message, then=self._release_all if frees or brings else None)
 
     def tick(self) -> None:
-        """Do all that is due now. Call it after every fact and about once a second."""
-        with self.ledger.engine.begin() as db:
-            self._rounds(db)
-            self._stalled(db)
-            while (order := self._next_waiting(db)) is not None:
-                self.ledger.release(db, order)
+        """Do all that is due now. Call it about once a second."""
+        with self.ledger.writing() as db:
+            self._end_pauses(db)
+            self._end_stalled(db)
+            for pacs in self._with_work(db):
+                self._fail_untried(db, pacs)
+            self._release_all(db)
 
-    def _rounds(self, db: Connection) -> None:
-        due = select(ORDERS).where(
-            ORDERS.c.retrieval == "pausing", ORDERS.c.due_at <= self.ledger.clock()
+    # What is due
+
+    def _end_pauses(self, db: Connection) -> None:
+        due = (
+            select(ORDERS)
+            .where(ORDERS.c.retrieval == "pausing", ORDERS.c.due_at <= self.ledger.clock())
+            .limit(AT_ONCE)
         )
         for order in db.execute(due).all():
-            self.ledger.next_round(db, order)
+            self.ledger.end_pause(db, order)
 
-    def _stalled(self, db: Connection) -> None:
+    def _end_stalled(self, db: Connection) -> None:
         since = self.ledger.clock() - self.stall_s
-        silent = select(ORDERS).where(ORDERS.c.retrieval == "retrieving", ORDERS.c.due_at <= since)
-        for order in db.execute(silent).all():
-            self.ledger.end_move(
-                db,
-                SeriesMoved(
-                    batch_id=order.batch_id,
-                    series_uid=order.series_uid,
-                    round=order.round,
-                    reason="no_answer",
-                ),
+        silent = select(MOVES).where(MOVES.c.ended_at.is_(None), MOVES.c.released_at <= since)
+        for move in db.execute(silent).all():
+            silent_move = SeriesMoved(
+                batch_id=move.batch_id,
+                series_uid=move.series_uid,
+                round=move.round,
+                reason="no_answer",
             )
+            self.ledger.end_move(db, silent_move)
 
-    def _next_waiting(self, db: Connection) -> Row[Any] | None:
-        moving = self._moving(db)
-        if sum(moving.values()) >= self.in_flight:
-            return None
-        waiting = select(ORDERS.c.batch_id).where(ORDERS.c.retrieval == "waiting").distinct()
-        candidates = sorted(
-            db.execute(waiting).scalars(), key=lambda batch_id: (moving.get(batch_id, 0), batch_id)
-        )
-        for batch_id in candidates:
-            if self._may_release(db, batch_id, moving.get(batch_id, 0)):
-                order = self._first_free(db, batch_id)
-                if order is not None:
-                    return order
-        return None
-
-    def _moving(self, db: Connection) -> dict[str, int]:
+    def _fail_untried(self, db: Connection, pacs: str) -> None:
+        """Series that have waited for too long for a PACS that takes none."""
+        limit = self.ledger.clock() - self.untried_limit_s
+        breaker = breaker_of(self.ledger.gate.row(db, pacs))
+        too_long: ColumnElement[bool] = ORDERS.c.untried_since <= limit
+        if breaker.failing_since is not None and breaker.failing_since <= limit:
+            too_long = or_(too_long, ORDERS.c.waiting_since <= limit)
+        elif breaker.state == "closed" and not breaker.failures:
+            return
         query = (
-            select(ORDERS.c.batch_id, func.count())
-            .where(ORDERS.c.retrieval == "retrieving")
-            .group_by(ORDERS.c.batch_id)
+            select(ORDERS)
+            .join(BATCHES, BATCHES.c.batch_id == ORDERS.c.batch_id)
+            .where(BATCHES.c.pacs == pacs, BATCHES.c.control == "running")
+            .where(ORDERS.c.retrieval == "waiting", too_long)
+            .limit(AT_ONCE)
         )
-        return {batch_id: int(count) for batch_id, count in db.execute(query).all()}
+        for order in db.execute(query).all():
+            batch = self.ledger.require_batch(db, order.batch_id)
+            self.ledger.give_up(db, batch, order, order.reason or breaker.reason)
+            self.ledger.settle(db, batch, order.series_uid)
 
-    def _may_release(self, db: Connection, batch_id: str, moving: int) -> bool:
+    # Whose turn it is
+
+    def _with_work(self, db: Connection) -> list[str]:
+        unfinished = select(BATCHES.c.pacs).where(BATCHES.c.finished_at.is_(None)).distinct()
+        return list(db.execute(unfinished).scalars())
+
+    def _release_all(self, db: Connection) -> None:
+        rooms = [self._release(db, pacs) for pacs in self._with_work(db)]
+        self._room = any(rooms)
+
+    def _release(self, db: Connection, pacs: str) -> bool:
+        """Whether the PACS has room for more than there is to release."""
+        for _ in range(AT_ONCE):
+            if self.ledger.gate.hold(db, pacs) is not None:
+                return False
+            if not self._release_next(db, pacs):
+                return True
+        return False
+
+    def _release_next(self, db: Connection, pacs: str) -> bool:
+        """Release one series of the batch whose turn it is; False if there is none to release."""
+        now = self.ledger.gate.row(db, pacs).virtual_time
+        rows = db.execute(
+            select(BATCHES).where(
+                BATCHES.c.pacs == pacs,
+                BATCHES.c.control == "running",
+                BATCHES.c.finished_at.is_(None),
+            )
+        ).all()
+        for row in sorted(rows, key=lambda row: _turn(row, now)):
+            if self._holds_back(db, row) is None:
+                order = self._first_free(db, row.batch_id)
+                if order is not None:
+                    self._release_one(db, row, order, _virtual_time(row, now))
+                    return True
+        return False
+
+    def _release_one(
+        self, db: Connection, row: Row[Any], order: Row[Any], virtual_time: float
+    ) -> None:
+        batch = self.ledger.require_batch(db, row.batch_id)
+        if not self.ledger.release(db, batch, order):
+            return
+        this = BATCHES.c.batch_id == row.batch_id
+        after = virtual_time + release_cost(row.priority)
+        db.execute(update(BATCHES).where(this).values(virtual_time=after))
+        db.execute(update(PACS).where(PACS.c.pacs == row.pacs).values(virtual_time=virtual_time))
+
+    def _holds_back(self, db: Connection, row: Row[Any]) -> Hold | None:
         """After each `batch_size` series: wait for all of them to end, then `batch_wait_s`."""
-        row = db.execute(select(BATCHES).where(BATCHES.c.batch_id == batch_id)).one()
         batch = Batch.model_validate_json(row.batch)
         if batch.batch_size <= 0 or row.released == 0 or row.released % batch.batch_size:
-            return True
-        return not moving and self.ledger.clock() >= row.last_ended_at + batch.batch_wait_s
+            return None
+        moving = select(MOVES.c.round).where(
+            MOVES.c.batch_id == row.batch_id, MOVES.c.ended_at.is_(None)
+        )
+        if db.execute(moving.limit(1)).first() is not None:
+            return Hold("batch_wait")
+        until = row.last_ended_at + batch.batch_wait_s
+        return Hold("batch_wait", until) if self.ledger.clock() < until else None
 
     def _first_free(self, db: Connection, batch_id: str) -> Row[Any] | None:
         """The batch's oldest waiting series that no other batch has under way."""
         busy = select(ORDERS.c.series_uid).where(ORDERS.c.retrieval.in_(("retrieving", "pausing")))
+        moving = select(MOVES.c.series_uid).where(MOVES.c.ended_at.is_(None))
         return db.execute(
             select(ORDERS)
             .where(
-                ORDERS.c.batch_id == batch_id,
-                ORDERS.c.retrieval == "waiting",
+                and_(ORDERS.c.batch_id == batch_id, ORDERS.c.retrieval == "waiting"),
+                ORDERS.c.due_at <= self.ledger.clock(),
                 ORDERS.c.series_uid.not_in(busy),
+                ORDERS.c.series_uid.not_in(moving),
             )
             .order_by(ORDERS.c.sequence)
             .limit(1)
         ).one_or_none()
+
+    # What is told
+
+    def held(self, batch_id: str) -> dict[str, Any] | None:
+        """Why nothing of the batch is released now: reason and the earliest end. None: it is as
+        soon as a place is free, or nothing waits."""
+        with self.ledger.engine.begin() as db:
+            row = db.execute(select(BATCHES).where(BATCHES.c.batch_id == batch_id)).one_or_none()
+            if row is None or row.finished_at is not None or row.control == "cancelled":
+                return None
+            waiting = select(ORDERS.c.series_uid).where(
+                ORDERS.c.batch_id == batch_id, ORDERS.c.retrieval == "waiting"
+            )
+            if db.execute(waiting.limit(1)).first() is None:
+                return None
+            if row.control == "paused":
+                hold: Hold | None = Hold("paused")
+            else:
+                hold = self.ledger.gate.hold(db, row.pacs) or self._holds_back(db, row)
+            if hold is None or hold.reason == AT_WORK:
+                return None
+            return {"reason": hold.reason, "until": hold.until}
+
+
+def _virtual_time(row: Row[Any], now: float) -> float:
+    """An idle batch has no claims on the past."""
+    return max(float(row.virtual_time or 0.0), now)
+
+
+def _turn(row: Row[Any], now: float) -> tuple[float, int, int, str, str]:
+    return (
+        _virtual_time(row, now),
+        -row.priority,
+        row.released,
+        row.submitted_at,
+        row.batch_id,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    false,
+    inspect,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateColumn
 
 METADATA = MetaData()
 
@@ -36,7 +41,12 @@ BATCHES = Table(
     Column("last_ended_at", Float, nullable=False, default=0.0),
     Column("finished_at", Float),
     Column("delivered", Boolean),
+    Column("pacs", String(300), nullable=False, server_default=""),
+    Column("control", String(12), nullable=False, server_default="running"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("virtual_time", Float),
 )
+"""`control`: running, paused, cancelled. `virtual_time`: the batch's share of its PACS so far."""
 
 ROWS = Table(
     "rows",
@@ -69,6 +79,11 @@ ORDERS = Table(
     Column("evidence", String(8), nullable=False),
     Column("expected_count", Integer),
     Column("round", Integer, nullable=False, default=0),
+    Column("asked", Integer, nullable=False, server_default="0"),
+    Column("tried", Integer, nullable=False, server_default="0"),
+    Column("since", Float, nullable=False, server_default="0"),
+    Column("waiting_since", Float, nullable=False, server_default="0"),
+    Column("untried_since", Float),
     Column("moved", Text, nullable=False, default=""),
     Column("due_at", Float, nullable=False, default=0.0),
     Column("info", String(200), nullable=False, default=""),
@@ -76,10 +91,21 @@ ORDERS = Table(
     Column("conversion", String(200), nullable=False, default=""),
     Column("products", Text, nullable=False, default="[]"),
     Column("deidentification", String(200), nullable=False, default=""),
+    Column("remark", String(200), nullable=False, server_default=""),
+    Column("counted", Boolean, nullable=False, server_default=false()),
+    Column("n_expected", Integer, nullable=False, server_default="0"),
+    Column("n_received", Integer, nullable=False, server_default="0"),
+    Column("n_done", Integer, nullable=False, server_default="0"),
+    Column("n_withheld", Integer, nullable=False, server_default="0"),
 )
 """One series for one batch. `retrieval`: waiting, retrieving, pausing, received, partial, failed,
-moved, none. `state`: pending until the last one: complete, withheld, partial, failed. The columns
-`info`, `exported`, `conversion` and `deidentification` hold `done`, a state, or `failed:<reason>`.
+moved, none, cancelled. `state`: pending until the last one: complete, withheld, partial, failed,
+cancelled. The columns `info`, `exported`, `conversion` and `deidentification` hold `done`, a state,
+or `failed:<reason>`.
+
+`round` is the number of the last request, `asked` how many there were, `tried` how many of them the
+PACS has tried; `since` the time of the first. The `n_...` are copies of what the sets say, right
+while `counted` is true.
 """
 
 EXPECTED = Table(
@@ -96,7 +122,37 @@ RECEIVED = Table(
     Column("series_uid", String(64), primary_key=True),
     Column("sop_instance_uid", String(64), primary_key=True),
     Column("size", Integer, nullable=False),
+    Column("at", Float, nullable=False, server_default="0"),
 )
+"""What is durable in the archive; `at`: when it came last."""
+
+MOVES = Table(
+    "moves",
+    METADATA,
+    Column("batch_id", String(40), primary_key=True),
+    Column("series_uid", String(64), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("pacs", String(300), nullable=False),
+    Column("released_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("reason", String(200), nullable=False, default=""),
+    Column("instances", Integer, nullable=False, default=0),
+    Column("seconds", Float, nullable=False, default=0.0),
+)
+"""Every C-MOVE that was asked for. One without an end occupies a place at its PACS."""
+
+PACS = Table(
+    "pacs",
+    METADATA,
+    Column("pacs", String(300), primary_key=True),
+    Column("throttle", Text, nullable=False),
+    Column("breaker", Text, nullable=False),
+    Column("virtual_time", Float, nullable=False, default=0.0),
+    Column("instances_debt", Float, nullable=False, default=0.0),
+    Column("bytes_debt", Float, nullable=False, default=0.0),
+    Column("debt_at", Float, nullable=False, default=0.0),
+)
+"""`throttle`: the limits that an operator has set. Debts: what was received beyond the rates."""
 
 OUTCOMES = Table(
     "outcomes",
@@ -137,6 +193,12 @@ OUTBOX = Table(
 """Messages that follow from what is recorded: same transaction, not yet confirmed."""
 
 Index("orders_by_retrieval", ORDERS.c.retrieval, ORDERS.c.due_at)
+Index("orders_by_turn", ORDERS.c.batch_id, ORDERS.c.retrieval, ORDERS.c.sequence)
+Index("orders_by_state", ORDERS.c.batch_id, ORDERS.c.state)
+Index("orders_by_sequence", ORDERS.c.sequence)
+Index("rows_by_state", ROWS.c.batch_id, ROWS.c.state)
+Index("moves_by_end", MOVES.c.pacs, MOVES.c.ended_at)
+Index("moves_by_release", MOVES.c.pacs, MOVES.c.released_at)
 Index("orders_by_series", ORDERS.c.series_uid)
 
 
@@ -150,7 +212,24 @@ def open_database(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     METADATA.create_all(engine)
+    _add_missing_columns(engine)
     return engine
+
+
+def _add_missing_columns(engine: Engine) -> None:
+    """A database of an older version gets the columns that are new; each has a default."""
+    inspector = inspect(engine)
+    with engine.begin() as db:
+        for table in METADATA.sorted_tables:
+            there = {column["name"] for column in inspector.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in there:
+                    definition = CreateColumn(column).compile(dialect=engine.dialect)
+                    db.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+    with engine.begin() as db:
+        for table in METADATA.sorted_tables:
+            for index in table.indexes:
+                index.create(db, checkfirst=True)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -163,8 +242,30 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def insert_new(db: Connection, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
     """Insert the rows whose primary key is not there yet."""
-    values = [dict(row) for row in rows]
-    if not values:
-        return
-    make = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-    db.execute(make(table).on_conflict_do_nothing(), values)
+    if values := [dict(row) for row in rows]:
+        db.execute(_insert_new(table, db.dialect.name), values)
+
+
+def put(db: Connection, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
+    """Insert the rows, all columns given, or overwrite those whose primary key is there."""
+    if values := [dict(row) for row in rows]:
+        db.execute(_put(table, db.dialect.name), values)
+
+
+@cache
+def _insert_new(table: Table, dialect: str) -> Any:
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return make(table).on_conflict_do_nothing()
+
+
+@cache
+def _put(table: Table, dialect: str) -> Any:
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = make(table)
+    keys = [column.name for column in table.primary_key]
+    others = {
+        column.name: statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in keys
+    }
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)

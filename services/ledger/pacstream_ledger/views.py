@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, select
 
 from pacstream.messages import Batch, Order, SeriesMoved
-from pacstream_ledger.schema import (
-    BATCHES,
-    EXPECTED,
-    ORDERS,
-    OUTCOMES,
-    RECEIVED,
-    ROW_SERIES,
-    ROWS,
+from pacstream_ledger.accounts import (
+    Counts,
+    account,
+    here_for,
+    kept_counts,
+    live_counts,
+    totals,
 )
+from pacstream_ledger.schema import BATCHES, EXPECTED, ORDERS, RECEIVED, ROW_SERIES, ROWS
 
 View = dict[str, Any]
 
@@ -41,8 +41,8 @@ def batch_report(engine: Engine, batch_id: str) -> View | None:
         row = db.execute(select(BATCHES).where(BATCHES.c.batch_id == batch_id)).one_or_none()
         if row is None:
             return None
-        orders = select(ORDERS).where(ORDERS.c.batch_id == batch_id).order_by(ORDERS.c.sequence)
-        series = {order.series_uid: series_view(db, order) for order in db.execute(orders).all()}
+        batch = Batch.model_validate_json(row.batch)
+        series = _all_series(db, batch)
         links = select(ROW_SERIES).where(ROW_SERIES.c.batch_id == batch_id)
         of_row: dict[int, list[View]] = {}
         for link in db.execute(links).all():
@@ -62,21 +62,31 @@ def batch_report(engine: Engine, batch_id: str) -> View | None:
         return report
 
 
-def series_view(db: Connection, row: Row[Any]) -> View:
+def _all_series(db: Connection, batch: Batch) -> dict[str, View]:
+    live = live_counts(db, batch)
+    orders = select(ORDERS).where(ORDERS.c.batch_id == batch.batch_id).order_by(ORDERS.c.sequence)
+    return {
+        row.series_uid: series_view(db, batch, row, live.get(row.series_uid, kept_counts(row)))
+        for row in db.execute(orders).all()
+    }
+
+
+def series_view(db: Connection, batch: Batch, row: Row[Any], counts: Counts) -> View:
     """One series of a batch. The instance counts always add up to `expected`."""
     order = Order.model_validate_json(row._mapping[ORDERS.c.order])
     moved = SeriesMoved.parse(row.moved) if row.moved else None
-    missing = _missing(db, row)
+    incomplete = row.retrieval in ("partial", "failed")
     return {
         "series_uid": row.series_uid,
         "modality": order.series.modality,
         "state": row.state,
         "retrieval": row.retrieval,
         "reason": row.reason,
+        "remark": row.remark,
         "evidence": row.evidence,
-        "rounds": row.round,
-        "instances": account(db, row, order),
-        "missing": sorted(missing)[:1000] if row.retrieval in ("partial", "failed") else [],
+        "rounds": max(0, row.tried - 1),
+        "instances": account(counts, row.state, row.retrieval),
+        "missing": _missing(db, batch, row) if incomplete else [],
         "info": row.info,
         "exported": row.exported,
         "conversion": row.conversion,
@@ -84,64 +94,25 @@ def series_view(db: Connection, row: Row[Any]) -> View:
         "folder": f"{order.subject}/{order.session}/{order.folder}",
         "status": None if moved is None else moved.status,
         "retry_at": row.due_at if row.retrieval == "pausing" else None,
+        "untried_since": row.untried_since,
     }
 
 
-def account(db: Connection, row: Row[Any], order: Order) -> dict[str, int]:
-    """Where each expected instance is: expected = done + withheld + failed + pending."""
-    expected = _uids(db, EXPECTED, row)
-    received = set(
-        db.execute(
-            select(RECEIVED.c.sop_instance_uid).where(RECEIVED.c.series_uid == row.series_uid)
-        ).scalars()
+def _missing(db: Connection, batch: Batch, row: Row[Any]) -> list[str]:
+    """The first thousand SOP Instance UIDs of those that are expected and not here."""
+    here = select(RECEIVED.c.sop_instance_uid).where(here_for(batch, row))
+    query = (
+        select(EXPECTED.c.sop_instance_uid)
+        .where(EXPECTED.c.batch_id == row.batch_id, EXPECTED.c.series_uid == row.series_uid)
+        .where(EXPECTED.c.sop_instance_uid.not_in(here))
+        .order_by(EXPECTED.c.sop_instance_uid)
+        .limit(1000)
     )
-    outcomes = {
-        one.sop_instance_uid: one.withheld
-        for one in db.execute(
-            select(OUTCOMES).where(
-                OUTCOMES.c.batch_id == row.batch_id, OUTCOMES.c.series_uid == row.series_uid
-            )
-        ).all()
-    }
-    if order.actions.anonymize:
-        done = {uid for uid, withheld in outcomes.items() if not withheld} & expected
-    elif order.actions.retrieves:
-        done = received & expected
-    else:
-        done = expected if row.state == "complete" else set()
-    withheld = {uid for uid, reason in outcomes.items() if reason} & expected
-    rest = expected - done - withheld
-    ended = row.state != "pending" or row.retrieval == "failed"
-    return {
-        "expected": len(expected),
-        "received": len(received & expected),
-        "done": len(done),
-        "withheld": len(withheld),
-        "failed": len(rest) if ended else 0,
-        "pending": 0 if ended else len(rest),
-    }
-
-
-def _missing(db: Connection, row: Row[Any]) -> set[str]:
-    received = select(RECEIVED.c.sop_instance_uid).where(RECEIVED.c.series_uid == row.series_uid)
-    return _uids(db, EXPECTED, row) - set(db.execute(received).scalars())
-
-
-def _uids(db: Connection, table: Any, row: Row[Any]) -> set[str]:
-    query = select(table.c.sop_instance_uid).where(
-        table.c.batch_id == row.batch_id, table.c.series_uid == row.series_uid
-    )
-    return set(db.execute(query).scalars())
+    return list(db.execute(query).scalars())
 
 
 def _summary(db: Connection, row: Row[Any]) -> View:
     batch = Batch.model_validate_json(row.batch)
-    orders = db.execute(select(ORDERS).where(ORDERS.c.batch_id == batch.batch_id)).all()
-    totals = dict.fromkeys(("expected", "received", "done", "withheld", "failed", "pending"), 0)
-    for one in orders:
-        order = Order.model_validate_json(one._mapping[ORDERS.c.order])
-        for key, value in account(db, one, order).items():
-            totals[key] += value
     return {
         "batch_id": batch.batch_id,
         "name": batch.name,
@@ -150,13 +121,21 @@ def _summary(db: Connection, row: Row[Any]) -> View:
         "submitted_at": batch.submitted_at,
         "finished_at": row.finished_at,
         "delivered": row.delivered,
+        "control": row.control,
+        "priority": row.priority,
+        "pacs": row.pacs,
         "rows": {"submitted": batch.rows, **_states(db, ROWS.c.state, batch.batch_id)},
         "series": _states(db, ORDERS.c.state, batch.batch_id),
         "retrieval": _states(db, ORDERS.c.retrieval, batch.batch_id),
-        "instances": totals,
-        "converted": sum(1 for one in orders if one.conversion),
-        "exported": sum(1 for one in orders if one.exported),
+        "instances": totals(db, batch),
+        "converted": _with_any(db, ORDERS.c.conversion, batch.batch_id),
+        "exported": _with_any(db, ORDERS.c.exported, batch.batch_id),
     }
+
+
+def _with_any(db: Connection, column: Any, batch_id: str) -> int:
+    query = select(func.count()).where(ORDERS.c.batch_id == batch_id, column != "")
+    return int(db.execute(query).scalar_one())
 
 
 def _states(db: Connection, column: Any, batch_id: str) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from typing import Any
 
 from pydicom import config
 from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.valuerep import TEXT_VR_DELIMS
+from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from pacstream import archive
-from pacstream_query.columns import Level
+from pacstream_query.columns import NUMBER_VRS, UNDIVIDED_VRS, Level, tag_of
 
 UNIQUE_KEY: dict[Level, str] = {
     "STUDY": "StudyInstanceUID",
@@ -24,6 +25,19 @@ UNIQUE_KEY: dict[Level, str] = {
 }
 PADDING = " \0"
 DEFAULT_REPERTOIRE = ("", "ISO_IR 6", "ISO 2022 IR 6")
+UTF_8 = ("ISO_IR 192",)
+OLDER_SETS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("ISO_IR 100",), "latin_1"),
+    (("", "ISO 2022 IR 87"), "iso2022_jp"),
+    (("", "ISO 2022 IR 149"), "euc_kr"),
+    (("GB18030",), "gb18030"),
+)
+"""Specific Character Sets (PS3.3 section C.12.1.1.2) for a PACS that finds nothing by UTF-8."""
+NAME_DELIMITERS = PN_DELIMS | TEXT_VR_DELIMS | {ord("\\"), ord("=")}
+ESCAPE_OF_GB2312 = re.compile(r"\x1b\$\)A")
+"""pydicom decodes ISO 2022 IR 58 and leaves its escape sequences in the text."""
+BINARY_NUMBERS = NUMBER_VRS - {"DS", "IS"}
+TEXT_DELIMITERS = TEXT_VR_DELIMS | {ord("\\")}
 
 
 @dataclass(frozen=True)
@@ -33,26 +47,51 @@ class FindRequest:
     level: Level
     keys: Mapping[str, str]
 
-    def identifier(self) -> Dataset:
-        """The data set to send; as UTF-8 if a key needs more than ASCII (PS3.3 C.12.1.1.2)."""
+    def character_sets(self) -> tuple[tuple[str, ...], ...]:
+        """The character sets to try, in this order, until one finds something; () is ASCII."""
+        text = "".join(self.keys.values())
+        if text.isascii():
+            return ((),)
+        older = [terms for terms, codec in OLDER_SETS if _encodes(codec, text)]
+        if OLDER_SETS[0][0] in older:
+            older = older[:1]
+        return (UTF_8, *older)
+
+    def identifier(self, character_set: tuple[str, ...] = ()) -> Dataset:
+        """The data set to send, with its text in `character_set`."""
         identifier = Dataset()
         identifier.QueryRetrieveLevel = self.level
-        if not all(key.isascii() for key in self.keys.values()):
-            identifier.SpecificCharacterSet = "ISO_IR 192"
+        if character_set:
+            identifier.SpecificCharacterSet = list(character_set)
         for keyword, key in self.keys.items():
-            vr = dictionary_VR(keyword)
-            identifier.add(
-                DataElement(
-                    tag_for_keyword(keyword), vr, _sent(vr, key), validation_mode=config.IGNORE
-                )
-            )
+            vr = vr_of(keyword)
+            value = sent(vr, key)
+            identifier.add(DataElement(tag_of(keyword), vr, value, validation_mode=config.IGNORE))
         return identifier
 
+    def without(self, keywords: frozenset[str]) -> FindRequest:
+        return FindRequest(self.level, {k: v for k, v in self.keys.items() if k not in keywords})
 
-def _sent(vr: str, key: str) -> str:
+
+def _encodes(codec: str, text: str) -> bool:
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def vr_of(keyword: str) -> str:
+    return str(dictionary_VR(tag_of(keyword)))
+
+
+def sent(vr: str, key: str) -> str:
+    """What is sent of a key; empty where the PACS can't match it and we do."""
     if vr == "TM":
         return time_range(key)
-    return _integer_string(key) if vr == "IS" else key
+    if vr == "IS":
+        return _integer_string(key)
+    return "" if vr in NUMBER_VRS - {"DS"} else key
 
 
 def time_range(key: str) -> str:
@@ -79,6 +118,13 @@ class Answer:
     """What one C-FIND answer told: keyword -> values; a keyword that is absent was not returned."""
 
     values: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def from_json(cls, text: str) -> Answer:
+        return cls({keyword: tuple(values) for keyword, values in json.loads(text).items()})
+
+    def to_json(self) -> str:
+        return json.dumps(self.values, sort_keys=True)
 
     def holds(self, keyword: str) -> bool:
         return keyword in self.values
@@ -113,22 +159,29 @@ def _values(
     identifier: Dataset, keyword: str, encodings: list[str] | None
 ) -> tuple[str, ...] | None:
     """None: not in the answer. The raw bytes are read, since pydicom raises on a wrong IS or DA."""
-    element: Any = identifier.get_item(tag_for_keyword(keyword))
+    tag = tag_of(keyword)
+    element: Any = identifier.get_item(tag)
     if element is None:
         return None
-    if not element.is_raw:
-        value = element.value
-        parts = value if element.VM > 1 else [value]
-        texts = ["" if part is None else str(part) for part in parts]
+    vr = dictionary_VR(tag)
+    if not element.is_raw or vr in BINARY_NUMBERS:
+        texts = _converted(identifier[tag] if element.is_raw else element)
     else:
-        texts = _decoded(element.value or b"", encodings).split("\\")
+        text = _decoded(element.value or b"", vr, encodings)
+        texts = [text] if vr in UNDIVIDED_VRS else text.split("\\")
     stripped = tuple(text.strip(PADDING) for text in texts)
     return stripped if any(stripped) else ()
 
 
-def _decoded(value: bytes, encodings: list[str] | None) -> str:
+def _converted(element: DataElement) -> list[str]:
+    parts = element.value if element.VM > 1 else [element.value]
+    return ["" if part is None else str(part) for part in parts]
+
+
+def _decoded(value: bytes, vr: str, encodings: list[str] | None) -> str:
     if encodings is not None:
-        return str(decode_bytes(value, encodings, TEXT_VR_DELIMS))
+        delimiters = NAME_DELIMITERS if vr == "PN" else TEXT_DELIMITERS
+        return ESCAPE_OF_GB2312.sub("", decode_bytes(value, encodings, delimiters))
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

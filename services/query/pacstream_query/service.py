@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pacstream.archive import Archive
 from pacstream.bus import Emitter, Service, subscribes_to
 from pacstream.messages import QueryRequested
 from pacstream.settings import load_settings
@@ -9,7 +10,12 @@ from pacstream_query.associations import Associations
 from pacstream_query.finder import find_series
 
 SETTINGS = load_settings()
-ASSOCIATIONS = Associations(SETTINGS.dimse_timeout_s)
+ARCHIVE = Archive(SETTINGS.data)
+ASSOCIATIONS = Associations(
+    SETTINGS.dimse_timeout_s,
+    concurrency=SETTINGS.pacs_concurrency,
+    connection_timeout_s=SETTINGS.connection_timeout_s,
+)
 
 
 class QueryService(Service):
@@ -18,5 +24,5 @@ class QueryService(Service):
 
     @subscribes_to(QueryRequested)
     def on_query_requested(self, message: QueryRequested) -> None:
-        for fact in find_series(message, ASSOCIATIONS):
+        for fact in find_series(message, ASSOCIATIONS, ARCHIVE):
             self.emit(fact)

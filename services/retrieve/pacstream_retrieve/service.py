@@ -1,19 +1,25 @@
-"""series.requested -> C-MOVE -> series.moved."""
+"""series.requested -> C-MOVE, C-GET or WADO-RS -> series.moved."""
 
 import atexit
 
 from pacstream.archive import Archive
+from pacstream.associations import Associations
 from pacstream.bus import Emitter, Service, subscribes_to
 from pacstream.messages import SeriesRequested
+from pacstream.receiving.siblings import Presence
 from pacstream.settings import load_settings
-from pacstream_retrieve.associations import Associations
-from pacstream_retrieve.mover import STUDY_ROOT_MOVE, move_series
+from pacstream_retrieve.retrieval import Means, retrieve
 
 SETTINGS = load_settings()
 ARCHIVE = Archive(SETTINGS.data)
+PRESENCE = Presence(ARCHIVE.run)
 ASSOCIATIONS = Associations(
-    [STUDY_ROOT_MOVE], limit=SETTINGS.pacs_concurrency, timeout_s=SETTINGS.dimse_timeout_s
+    limit=SETTINGS.pacs_concurrency,
+    timeout_s=SETTINGS.response_timeout_s,
+    connection_timeout_s=SETTINGS.connection_timeout_s,
 )
+MEANS = Means(SETTINGS, ARCHIVE, ASSOCIATIONS, PRESENCE.token)
+atexit.register(PRESENCE.end)
 atexit.register(ASSOCIATIONS.close_all)
 
 
@@ -23,11 +29,4 @@ class RetrieveService(Service):
 
     @subscribes_to(SeriesRequested)
     def on_series_requested(self, message: SeriesRequested) -> None:
-        moved = move_series(
-            message,
-            ARCHIVE,
-            ASSOCIATIONS,
-            timeout_s=SETTINGS.dimse_timeout_s,
-            deadline_s=SETTINGS.move_deadline_s,
-        )
-        self.emit(moved)
+        self.emit(retrieve(message, MEANS, self.emit))

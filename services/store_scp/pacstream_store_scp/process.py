@@ -13,13 +13,14 @@ from http.server import ThreadingHTTPServer
 from pacstream import logs
 from pacstream.archive import Archive
 from pacstream.errors import InputError
+from pacstream.receiving.commit import Committer, Publish
+from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.receiver import Receiver
+from pacstream.receiving.siblings import Presence, living, remove_stale_parts
 from pacstream.settings import Settings
-from pacstream_store_scp.commit import Committer, Publish
-from pacstream_store_scp.handover import WrittenInstance
 from pacstream_store_scp.health import serve_health
+from pacstream_store_scp.listener import SharedPortServer, new_server
 from pacstream_store_scp.port import holders
-from pacstream_store_scp.receiver import Receiver, SharedPortServer, new_server
-from pacstream_store_scp.siblings import Presence, living, remove_stale_parts
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ ASSOCIATION_GRACE_S = 20.0
 COMMIT_GRACE_S = 10.0
 GROUPS_QUEUED = 4
 POLL_S = 0.05
+HOLD_S = 10.0
+"""How long a sender waits while the committer is behind or the broker away."""
 
 
 class StoreScp:
@@ -105,12 +108,15 @@ class StoreScp:
         }
         return status == "ok", fields
 
+    def _hand_over(self, written: WrittenInstance) -> None:
+        self._handovers.put(written, timeout=HOLD_S)
+
     def _listen(self, siblings: set[int]) -> SharedPortServer:
         settings = self._settings
         # The kernel would share the port with the store SCP of another zone without a word.
         if any(holder.pid not in siblings for holder in holders(settings.store_port)):
             raise port_taken("PACSTREAM_STORE_PORT", settings.store_port)
-        receiver = Receiver(self._archive, self._presence.token, self._handovers)
+        receiver = Receiver(self._archive, self._presence.token, self._hand_over)
         address = (settings.store_host, settings.store_port)
         try:
             return new_server(receiver, address, settings.store_aet, settings.dimse_timeout_s)

@@ -193,3 +193,17 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_config(tmp_path / "none.json")
     with pytest.raises(InputError, match="is a folder"):
         read_config(tmp_path)
+
+
+def test_the_profile_key_is_optional_and_starts_at_the_configurations_folder(
+    tmp_path: Path,
+) -> None:
+    assert config(tmp_path, {}).profile is None
+    assert config(tmp_path, {"profile": "pacs/x.toml"}).profile == tmp_path / "pacs" / "x.toml"
+    assert config(tmp_path, {"profile": "/etc/x.toml"}).profile == Path("/etc/x.toml")
+
+
+@pytest.mark.parametrize("value", ["", " ", 7, None, ["x.toml"]])
+def test_a_profile_that_is_no_path_is_refused(tmp_path: Path, value: object) -> None:
+    (problem,) = problems(tmp_path, {"profile": value})
+    assert problem.startswith("profile: ")

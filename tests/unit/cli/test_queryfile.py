@@ -251,3 +251,135 @@ def test_identical_rows_are_asked_once_and_noted(tmp_path: Path) -> None:
         "row 4 is the same as row 2: asked once",
         "row 5 is the same as row 2: asked once",
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "key"),
+    [
+        ("PatientSex", "F", "PatientSex"),
+        ("(0010,0040)", "F", "PatientSex"),
+        ("00100040", "F", "PatientSex"),
+        ("(6000,0022)", "Over*", "60000022"),
+        ("EchoTime", "3.2", "EchoTime"),
+        ("AcquisitionDateTime", "20200101-20200131", "AcquisitionDateTime"),
+        ("AcquisitionDateTime", "202001011200+0100", "AcquisitionDateTime"),
+        ("ContentTime", "-1200", "ContentTime"),
+        ("PatientAge", "018M", "PatientAge"),
+        ("Rows", "512", "Rows"),
+        ("BodyPartExamined", "Kopf", "BodyPartExamined"),
+        ("SoftwareVersions", "A\\B", "SoftwareVersions"),
+        ("PatientComments", "either\\or", "PatientComments"),
+        ("StationName", "CT1", "StationName"),
+    ],
+)
+def test_any_keyword_or_tag_of_a_key_is_a_column(
+    tmp_path: Path, column: str, cell: str, key: str
+) -> None:
+    assert queries(tmp_path, f'"{column}"\n"{cell}"\n').rows[0].keys == {key: cell}
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        ("PixelData", "binary"),
+        ("ReferencedStudySequence", "a sequence"),
+        ("(0009,1001)", "private"),
+        ("(0010,FFFE)", "not in DICOM's data dictionary"),
+        ("QueryRetrieveLevel", "no attribute to ask for"),
+        ("SpecificCharacterSet", "no attribute to ask for"),
+        ("PatientSexx", "did you mean PatientSex?"),
+    ],
+)
+def test_a_column_that_can_not_be_a_key_is_refused_with_the_reason(
+    tmp_path: Path, column: str, says: str
+) -> None:
+    problem = only_problem(tmp_path, f'Modality,"{column}"\nCT,1\n')
+    assert problem.startswith(f"row 1, column {column}: ")
+    assert says in problem
+
+
+def test_a_keyword_and_its_tag_are_the_same_column(tmp_path: Path) -> None:
+    problem = only_problem(tmp_path, 'PatientID,"(0010,0020)"\nP1,P1\n')
+    assert problem == "row 1, column (0010,0020): is there twice; remove one"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "says"),
+    [
+        ("PatientID", "1.23E+15", "a spreadsheet has shortened"),
+        ("AccessionNumber", "1,23E+15", "a spreadsheet has shortened"),
+        ("SeriesNumber", "1E+05", "a spreadsheet has shortened"),
+        ("StudyInstanceUID", "1.2E+40", "a spreadsheet has shortened"),
+        ("EchoTime", "3*", "one number"),
+        ("EchoTime", "3,2", "one number"),
+        ("EchoTime", "3." + "0" * 15, "16 characters"),
+        ("Rows", "65536", "from 0 to 65535"),
+        ("Rows", "x", "whole number"),
+        ("PatientAge", "18M", "three digits"),
+        ("PatientAge", "18*", "three digits"),
+        ("RetrieveURL", "", ""),
+        ("StationAETitle", "A" * 17, "longer than 16"),
+        ("ImageComments", "A" * 10241, "longer than 10240"),
+        ("InstitutionAddress", "A" * 1025, "longer than 1024"),
+        ("AcquisitionDateTime", "20200231", "no such date and time"),
+        ("AcquisitionDateTime", "2020*", "no such date and time"),
+        ("AcquisitionDateTime", "20210101-20200101", "reversed"),
+        ("SeriesDate", "20200231", "no such date"),
+        ("ContentTime", "2460", "no such time"),
+        ("Modality", "mr", "capitals"),
+        ("Modality", "MÜ", "unaccented"),
+        ("PatientName", "*^*", "only wildcards"),
+        ("ImageType", "*\\*", "only wildcards"),
+    ],
+)
+def test_every_value_representation_has_its_format(
+    tmp_path: Path, column: str, cell: str, says: str
+) -> None:
+    if not cell:
+        assert queries(tmp_path, f"{column},PatientID\n,P1\n").rows[0].keys == {"PatientID": "P1"}
+        return
+    problem = only_problem(tmp_path, f'{column}\n"{cell}"\n')
+    assert problem.startswith(f"row 2, column {column}: ")
+    assert says in problem
+
+
+def test_a_row_of_nothing_but_wildcards_is_refused(tmp_path: Path) -> None:
+    content = "PatientID,PatientName,Modality\n*,?*,**\n"
+    assert len(problems(tmp_path, content)) == 3
+
+
+def column_of_cells(cells: list[str]) -> str:
+    return "PatientID\n" + "".join(f"{cell}\n" for cell in cells)
+
+
+def test_identifiers_that_are_shorter_than_the_others_are_noted(tmp_path: Path) -> None:
+    cells = ["12345678", "23456789", "345678", "45678901", "56789012", "6789012"]
+    (note,) = queries(tmp_path, column_of_cells(cells)).notes
+    assert note.startswith("column PatientID: fewer than 8 digits in rows 4, 7: if a spreadsheet")
+    assert "345678" not in note
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "22", "333", "4444", "55555", "666666"],
+        ["12345678", "23456789", "34567890", "45678901", "56789012"],
+        ["12345678", "345678"],
+        ["12345678", "23456789", "34567890", "A5678901", "6789012"],
+    ],
+)
+def test_identifiers_without_a_common_width_are_left_alone(
+    tmp_path: Path, cells: list[str]
+) -> None:
+    assert queries(tmp_path, column_of_cells(cells)).notes == ()
+
+
+def test_quoted_newlines_tabs_and_delimiters_stay_in_their_cell(tmp_path: Path) -> None:
+    content = 'PatientID\tStudyDescription\r\nP1\t"Head,\r\nneck; both"\r\n'
+    (row,) = queries(tmp_path, content).rows
+    assert row.keys == {"PatientID": "P1", "StudyDescription": "Head, neck; both"}
+
+
+def test_latin_1_is_named_as_what_it_may_be(tmp_path: Path) -> None:
+    content = "PatientName\nMüller\n".encode("latin-1")
+    assert "(Latin-1?); save the file as CSV UTF-8" in only_problem(tmp_path, content)

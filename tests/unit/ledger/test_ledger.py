@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,78 +15,9 @@ from pacstream.messages import (
     SeriesRequested,
     WorkFailed,
 )
-from pacstream_ledger import views
-from pacstream_ledger.ledger import Ledger
-from pacstream_ledger.scheduler import Scheduler
-from pacstream_ledger.schema import OUTBOX, open_database
+from pacstream_ledger.schema import OUTBOX
+from tests.fakes.driven import Driven, series_of
 from tests.fakes.line import FakeLine, make_batch, make_found
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Driven:
-    """A ledger with a fake line around it, and a random bus in between."""
-
-    def __init__(self, tmp_path: Path, line: FakeLine, *, seed: int = 0, repeat: bool = False):
-        self.line = line
-        self.clock = Clock()
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-        self.ledger = Ledger(open_database(url), line.present, clock=self.clock)
-        self.scheduler = Scheduler(self.ledger, in_flight=4)
-        self.random = random.Random(seed)
-        self.repeat = repeat
-
-    def run(self) -> views.View:
-        """Deliver messages in random order until nothing happens any more."""
-        bus: list[Message] = self.line.submit()
-        for _ in range(5000):
-            if not bus:
-                self.clock.now += 60.0
-            self.scheduler.tick()
-            for outbox_id, message in self.ledger.outbox():
-                bus.append(message)
-                self.ledger.sent(outbox_id)
-            if not bus and self.report()["finished_at"] is not None:
-                return self.report()
-            if bus:
-                self._deliver(bus)
-            assert_conserved(self.report_or_none())
-        raise AssertionError("the batch never finished")
-
-    def _deliver(self, bus: list[Message]) -> None:
-        message = bus.pop(self.random.randrange(len(bus)))
-        bus.extend(self.line.answer(message))
-        if type(message) in self.ledger._handlers or message.topic == "query.requested":
-            self.ledger.record(message)
-            if self.repeat and self.random.random() < 0.5:
-                self.ledger.record(message)
-
-    def report_or_none(self) -> views.View | None:
-        return views.batch_report(self.ledger.engine, self.line.batch.batch_id)
-
-    def report(self) -> views.View:
-        report = self.report_or_none()
-        assert report is not None
-        return report
-
-
-def assert_conserved(report: views.View | None) -> None:
-    """expected = done + withheld + failed + pending, per series, per row, per batch."""
-    if report is None:
-        return
-    counts = [series["instances"] for row in report["report"] for series in row["series"]]
-    for one in [*counts, report["instances"]]:
-        assert one["expected"] == one["done"] + one["withheld"] + one["failed"] + one["pending"]
-
-
-def series_of(report: views.View) -> dict[str, views.View]:
-    return {one["series_uid"]: one for row in report["report"] for one in row["series"]}
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -6,18 +6,28 @@ from pacstream.messages import (
     Actions,
     Batch,
     PacsNode,
+    PacsProfile,
     QueryAnswered,
     QueryRequested,
     SeriesFound,
 )
 from pacstream_query.associations import Associations
 from pacstream_query.finder import find_series
+from pacstream_query.identifiers import Answer, FindRequest
+from pacstream_query.source import Source
 
 SAVE = Actions(save=True)
 INFO = Actions(info=True)
 
 
-def row(node: PacsNode, keys: dict[str, str], actions: Actions = SAVE) -> QueryRequested:
+def knowing(node: PacsNode, profile: PacsProfile) -> PacsNode:
+    """The same PACS with a profile."""
+    return node.model_copy(update={"profile": profile})
+
+
+def row(
+    node: PacsNode, keys: dict[str, str], actions: Actions = SAVE, *, pacsman_names: bool = False
+) -> QueryRequested:
     batch = Batch(
         batch_id="20240101-000000-abc",
         rows=1,
@@ -26,6 +36,7 @@ def row(node: PacsNode, keys: dict[str, str], actions: Actions = SAVE) -> QueryR
         destination="PACSTREAM",
         actions=actions,
         out="out",
+        pacsman_names=pacsman_names,
     )
     return QueryRequested(batch=batch, row=2, keys=keys)
 
@@ -41,3 +52,10 @@ def ask(
         associations.close()
     assert isinstance(answered, QueryAnswered)
     return [fact for fact in found if isinstance(fact, SeriesFound)], answered
+
+
+def answers(source: Source, request: FindRequest) -> list[Answer]:
+    """All that a source answers to one request."""
+    taken: list[Answer] = []
+    source.find(request, taken.append)
+    return taken

@@ -15,7 +15,7 @@ from pacstream_query.finder import find_series
 from pacstream_query.identifiers import FindRequest
 from tests.fakes.datasets import make_series
 from tests.fakes.pacs import Behaviour, FakePacs
-from tests.unit.query.rows import row
+from tests.unit.query.rows import answers, row
 
 SERIES = make_series("P1", instances=40)
 STUDIES = FindRequest("STUDY", {"StudyInstanceUID": "", "PatientID": "P1"})
@@ -50,8 +50,8 @@ def test_rows_at_the_same_time_have_associations_of_their_own(associations: Asso
         associations.session(pacs.node()) as one,
         associations.session(pacs.node()) as two,
     ):
-        one.find(STUDIES)
-        two.find(STUDIES)
+        answers(one, STUDIES)
+        answers(two, STUDIES)
         assert pacs.associations == 2
 
 
@@ -60,20 +60,20 @@ def test_an_association_that_broke_while_it_was_kept_is_replaced(
 ) -> None:
     with FakePacs(SERIES) as pacs:
         with associations.session(pacs.node()) as session:
-            session.find(STUDIES)
+            answers(session, STUDIES)
         pacs.abort_next_find()
         with associations.session(pacs.node()) as session:
-            assert len(session.find(STUDIES).items) == 1
+            assert len(answers(session, STUDIES)) == 1
         assert pacs.associations == 2
 
 
 def test_an_association_that_the_pacs_closed_is_replaced(associations: Associations) -> None:
     with FakePacs(SERIES) as pacs:
         with associations.session(pacs.node()) as session:
-            session.find(STUDIES)
+            answers(session, STUDIES)
         pacs.close_associations()
         with associations.session(pacs.node()) as session:
-            assert len(session.find(STUDIES).items) == 1
+            assert len(answers(session, STUDIES)) == 1
 
 
 def test_a_new_association_that_breaks_is_not_replaced(associations: Associations) -> None:
@@ -82,14 +82,14 @@ def test_a_new_association_that_breaks_is_not_replaced(associations: Association
         associations.session(pacs.node()) as session,
         pytest.raises(PacsUnreachableError),
     ):
-        session.find(STUDIES)
+        answers(session, STUDIES)
 
 
 def test_an_idle_association_is_released() -> None:
     associations = Associations(timeout_s=10, idle_s=0.05)
     with FakePacs(SERIES) as pacs:
         with associations.session(pacs.node()) as session:
-            session.find(STUDIES)
+            answers(session, STUDIES)
         assert eventually(lambda: pacs.released == 1)
 
 
@@ -117,5 +117,5 @@ def test_a_response_is_left_for_the_request_that_waits_for_it() -> None:
 
 def test_requests_that_follow_at_once_lose_no_answer(associations: Associations) -> None:
     with FakePacs(SERIES) as pacs, associations.session(pacs.node()) as session:
-        counts = {len(session.find(STUDIES).items) for _ in range(30)}
+        counts = {len(answers(session, STUDIES)) for _ in range(30)}
     assert counts == {1}

@@ -6,12 +6,14 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pacstream.errors import PacsRejectedError, PacsUnreachableError, RejectedError, RetryLaterError
-from pacstream.messages import Actions
+from pacstream.messages import Actions, QueryAnswered
+from pacstream_query.associations import Associations
 from pacstream_query.columns import COLUMNS, Column
+from pacstream_query.finder import find_series
 from tests.fakes import find_rules
 from tests.fakes.datasets import make_series
 from tests.fakes.pacs import Behaviour, FakePacs
-from tests.unit.query.rows import INFO, SAVE, ask
+from tests.unit.query.rows import INFO, SAVE, ask, row
 
 WANTED = make_series(
     "P1",
@@ -296,12 +298,10 @@ def test_a_list_of_instances_that_the_pacs_cut_short_is_no_evidence() -> None:
     assert (found.expected, found.expected_count, found.evidence) == ((), 3, "count")
 
 
-@pytest.mark.parametrize("level", ["STUDY", "SERIES"])
-def test_a_result_that_the_pacs_cut_short_fails_the_row_but_keeps_its_series(level: str) -> None:
-    later = make_series("P1", study_uid="1.2.3.4")
-    with FakePacs(WANTED + SECOND + later, behaviour=Behaviour(limits={level: 1})) as pacs:
+def test_a_series_list_that_the_pacs_cut_short_fails_the_row_but_keeps_its_series() -> None:
+    with FakePacs(WANTED + SECOND, behaviour=Behaviour(limits={"SERIES": 1})) as pacs:
         found, answered = ask(pacs.node(), {"PatientID": "P1"})
-    assert len(found) >= 1
+    assert len(found) == 1
     assert answered.reason == "result_limit_reached"
 
 
@@ -391,7 +391,13 @@ def test_a_wrong_called_title_is_not_asked_again() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "code"),
-    [({}, "no_keys"), ({"PatientID": "*"}, "no_keys"), ({"new_ids": "S1"}, "unknown_key")],
+    [
+        ({}, "no_keys"),
+        ({"PatientID": "*"}, "no_keys"),
+        ({"PatientID": "?*", "PatientName": "*^*"}, "no_keys"),
+        ({"new_ids": "S1"}, "unknown_key"),
+        ({"PixelData": "1"}, "unknown_key"),
+    ],
 )
 def test_a_row_that_asks_for_everything_or_for_no_column_is_rejected(
     keys: dict[str, str], code: str
@@ -414,3 +420,16 @@ def test_no_log_line_and_no_error_names_a_patient(caplog: pytest.LogCaptureFixtu
     for secret in ("Müller", "P1", series_uid(WANTED)):
         assert secret not in text.replace("'row': 2", "")
         assert secret not in str(raised.value)
+
+
+def test_pacsman_names_are_used_when_the_batch_says_so() -> None:
+    reversed_name = make_series("P7", "JANE DOE")
+    associations = Associations(10)
+    with FakePacs(WANTED + OTHER + reversed_name) as pacs:
+        query = row(pacs.node(), {"PatientName": "Jane Doe"}, pacsman_names=True)
+        *_, answered = find_series(query, associations)
+        asked = pacs.asked("C-FIND", "STUDY")
+        associations.close()
+    assert [str(request.PatientName) for request in asked] == ["*DOE"]
+    assert isinstance(answered, QueryAnswered)
+    assert answered.series_uids == (series_uid(reversed_name),)

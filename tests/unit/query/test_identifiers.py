@@ -92,7 +92,8 @@ def test_an_answer_that_could_not_be_decoded_is_refused() -> None:
 
 
 def test_a_key_beyond_ascii_is_sent_as_utf_8() -> None:
-    identifier = FindRequest("STUDY", {"PatientName": "Müller*"}).identifier()
+    request = FindRequest("STUDY", {"PatientName": "Müller*"})
+    identifier = request.identifier(request.character_sets()[0])
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = True, True
     write_dataset(buffer, identifier)

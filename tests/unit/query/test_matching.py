@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pacstream_query.matching import is_universal, matches
+from pacstream_query.matching import is_only_wildcards, is_universal, matches, pacsman_name
 
 MATCHES = [
     ("LO", "P1", "P1"),
@@ -42,6 +42,21 @@ MATCHES = [
     ("PN", "山田*", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
     ("PN", "Yamada*=山田*", "Yamada^Tarou=山田^太郎"),
     ("PN", "MÜLLER*", "Müller^Zoë"),
+    ("PN", "MULLER*", "Müller^Zoë"),
+    ("PN", "Müller*", "MULLER^ZOE"),
+    ("DS", "3.0", "3"),
+    ("DS", "1e1", "10.0"),
+    ("US", "512", "512"),
+    ("AS", "018M", "018M"),
+    ("LT", "either\\or", "either\\or"),
+    ("DT", "20200102", "20200102101112.5"),
+    ("DT", "2020", "202007"),
+    ("DT", "20200102-20200103", "20200103235959"),
+    ("DT", "202002-202002", "20200229"),
+    ("DT", "20200102-", "20200102"),
+    ("DT", "-202001", "20200131"),
+    ("DT", "202001021000+0000", "20200102110000+0100"),
+    ("DT", "20200102100000-0500", "20200102150000+0000"),
 ]
 
 MISMATCHES = [
@@ -59,6 +74,12 @@ MISMATCHES = [
     ("TM", "1012-", "101159"),
     ("TM", "-1011", "1012"),
     ("IS", "1", "11"),
+    ("DS", "3", "3.1"),
+    ("DT", "20200102", "20200103"),
+    ("DT", "-20200101", "20200102"),
+    ("DT", "20200102", "no date"),
+    ("DT", "20200102100000-0500", "20200102100000+0000"),
+    ("PN", "か*", "が^き"),
     ("IS", "1", "one"),
     ("PN", "Doe", "Doe^Jane"),
     ("PN", "Doe^Jane", "Jane^Doe"),
@@ -100,3 +121,26 @@ def test_an_attribute_without_a_value_matches_universal_keys_only() -> None:
 )
 def test_universal_keys_restrict_nothing(key: str, universal: bool) -> None:
     assert is_universal(key) is universal
+
+
+@pytest.mark.parametrize("key", ["*", "**", "?*", "??", "*^*", "*\\*", " * "])
+def test_a_key_of_nothing_but_wildcards_is_recognised(key: str) -> None:
+    assert is_only_wildcards(key)
+
+
+@pytest.mark.parametrize("key", ["", "A*", "*1", "-"])
+def test_a_key_that_names_something_is_not_only_wildcards(key: str) -> None:
+    assert not is_only_wildcards(key)
+
+
+@pytest.mark.parametrize(
+    ("cell", "key"),
+    [("Obi-Wan Kenobi", "*KENOBI"), ("Jane Doe", "*DOE"), ("doe^jane", "*DOE^JANE"), ("", "")],
+)
+def test_pacsman_takes_the_last_word_in_capitals(cell: str, key: str) -> None:
+    assert pacsman_name(cell) == key
+
+
+def test_pacsmans_key_misses_the_names_that_dicom_writes() -> None:
+    assert not matches("PN", pacsman_name("Jane Doe"), ["DOE^JANE"])
+    assert matches("PN", pacsman_name("Jane Doe"), ["Doe"])

@@ -16,8 +16,8 @@ from pynetdicom import AE, _config, build_context
 from pacstream.archive import Archive
 from pacstream.errors import BrokerUnavailableError
 from pacstream.messages import Actions, InstancesReceived, Message, Order, Series
+from pacstream.receiving.part10 import file_meta
 from pacstream.settings import Settings
-from pacstream_store_scp.part10 import file_meta
 from pacstream_store_scp.process import StoreScp
 
 BATCH = "batch-1"
@@ -60,12 +60,15 @@ def new_settings(data: Path, **values: object) -> Settings:
 
 @contextmanager
 def running(settings: Settings, announcements: Announcements) -> Iterator[StoreScp]:
+    # pynetdicom has one setting for all acceptors of a process: a fake PACS is to keep its own
+    before = _config.UNRESTRICTED_STORAGE_SERVICE
     scp = StoreScp(settings, announcements.publish, announcements.connect)
     scp.start()
     try:
         yield scp
     finally:
         scp.stop()
+        _config.UNRESTRICTED_STORAGE_SERVICE = before
 
 
 def order_for(instance: Dataset, batch_id: str = BATCH) -> Order:

@@ -13,10 +13,10 @@ import pytest
 from pacstream.archive import Archive
 from pacstream.errors import UnroutableError
 from pacstream.messages import InstancesReceived, Message
-from pacstream_store_scp import commit as commit_module
-from pacstream_store_scp.commit import Committer, commit
-from pacstream_store_scp.handover import WrittenInstance
-from pacstream_store_scp.part10 import file_meta
+from pacstream.receiving import commit as commit_module
+from pacstream.receiving.commit import Committer, commit
+from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.part10 import file_meta
 from tests.fakes.datasets import make_series, uid_from
 from tests.unit.store_scp.scp import (
     Announcements,
@@ -185,7 +185,7 @@ def test_an_outage_of_the_broker_holds_and_then_announces_each_instance_once_and
 def test_a_long_outage_becomes_refusals_not_losses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pacstream_store_scp.receiver.Receiver.__init__.__defaults__", (0.1,))
+    monkeypatch.setattr("pacstream_store_scp.process.HOLD_S", 0.1)
     settings = new_settings(tmp_path / "data", commit_instances=1, commit_ms=5)
     archive = Archive(settings.data)
     series = make_series(instances=12)

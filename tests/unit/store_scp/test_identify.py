@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from pacstream.errors import RejectedError
-from pacstream_store_scp.identify import identify
+from pacstream.receiving.identify import identify
 from tests.fakes.datasets import make_series
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"

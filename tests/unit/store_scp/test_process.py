@@ -18,7 +18,7 @@ from pathlib import Path
 from pynetdicom import AE
 
 from pacstream.archive import Archive
-from pacstream_store_scp.siblings import Presence, living, remove_stale_parts
+from pacstream.receiving.siblings import Presence, living, remove_stale_parts
 from tests.fakes.datasets import make_series
 from tests.unit.store_scp.scp import (
     Announcements,

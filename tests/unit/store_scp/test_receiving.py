@@ -14,17 +14,23 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import (
+    AE,
+    ALL_TRANSFER_SYNTAXES,
+    AllStoragePresentationContexts,
+    build_context,
+    evt,
+)
 from pynetdicom.dsutils import encode
 from pynetdicom.transport import AssociationSocket
 
 from pacstream import dimse
 from pacstream.archive import Archive
 from pacstream.dimse import NO_DELAY, new_ae
+from pacstream.receiving import receiver as receiver_module
+from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.receiver import Receiver
 from pacstream.settings import Settings
-from pacstream_store_scp import receiver as receiver_module
-from pacstream_store_scp.handover import WrittenInstance
-from pacstream_store_scp.receiver import Receiver
 from tests.fakes.datasets import make_series
 from tests.unit.store_scp.scp import (
     BATCH,
@@ -138,6 +144,29 @@ def test_private_and_unknown_storage_classes_are_accepted(
 
     assert statuses == [SUCCESS]
     assert archive.instances(instance.SeriesInstanceUID) == {instance.SOPInstanceUID}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_transfer_syntax_and_no_storage_class_is_ever_refused(
+    known: bool, settings: Settings
+) -> None:
+    classes = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    if known:
+        pairs = [(CT, syntax) for syntax in ALL_TRANSFER_SYNTAXES]
+        pairs += [(sop_class, EXPLICIT_LITTLE) for sop_class in classes[:80]]
+    else:
+        pairs = [(CT, "1.2.276.0.99.7"), ("1.2.276.0.99.1", "1.2.276.0.99.7")]
+        pairs += [(sop_class, EXPLICIT_LITTLE) for sop_class in classes[80:]]
+
+    with running(settings, Announcements()):
+        association = AE("SENDER").associate(
+            "127.0.0.1", settings.store_port, contexts=[build_context(*pair) for pair in pairs]
+        )
+        refused = association.rejected_contexts
+        accepted = len(association.accepted_contexts)
+        association.release()
+
+    assert refused == [] and accepted == len(pairs)
 
 
 def test_a_query_service_is_not_taken_for_storage(settings: Settings) -> None:
@@ -258,6 +287,10 @@ def test_another_content_of_a_known_instance_is_kept_aside_and_answered_with_a_w
     assert len(announced.uids) == 1
 
 
+def no_matter(written: WrittenInstance) -> None:
+    """In the committer's place."""
+
+
 def receive(receiver: Receiver, instance: Dataset) -> int:
     raw = encode(instance, False, True)
     assert raw is not None
@@ -282,7 +315,7 @@ def test_a_full_disk_is_answered_as_such_and_leaves_nothing(
 
     monkeypatch.setattr(receiver_module, "_write", write_half)
 
-    assert receive(Receiver(archive, "t", queue.Queue()), instance) == NO_RESOURCES
+    assert receive(Receiver(archive, "t", no_matter), instance) == NO_RESOURCES
     assert parts(archive) == []
 
 
@@ -292,7 +325,7 @@ def test_a_committer_that_is_behind_is_answered_as_no_resources_and_leaves_nothi
     first, second = make_series(instances=2)
     archive.write_order(order_for(first))
     handovers: queue.Queue[WrittenInstance] = queue.Queue(1)
-    receiver = Receiver(archive, "t", handovers, hold_s=0.05)
+    receiver = Receiver(archive, "t", handovers.put_nowait)
 
     assert [receive(receiver, first), receive(receiver, second)] == [SUCCESS, NO_RESOURCES]
     assert parts(archive) == [handovers.get().part]
@@ -303,13 +336,13 @@ def test_an_order_file_that_is_broken_refuses_for_now(archive: Archive) -> None:
     archive.write_order(order_for(instance))
     (archive.series_folder(instance.SeriesInstanceUID) / "order.json").write_text("{")
 
-    assert receive(Receiver(archive, "t", queue.Queue()), instance) == NO_RESOURCES
+    assert receive(Receiver(archive, "t", no_matter), instance) == NO_RESOURCES
 
 
 def test_a_changed_order_file_is_noticed(archive: Archive) -> None:
     first, second = make_series(instances=2)
     handovers: queue.Queue[WrittenInstance] = queue.Queue()
-    receiver = Receiver(archive, "t", handovers)
+    receiver = Receiver(archive, "t", handovers.put)
     archive.write_order(order_for(first, "batch-1"))
     receive(receiver, first)
     archive.write_order(order_for(first, "batch-2"))
@@ -322,8 +355,8 @@ def test_the_log_of_a_refusal_holds_no_identifier(
     archive: Archive, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     [instance] = make_series(patient_id="PLANTED1", patient_name="PLANTED2", instances=1)
-    with caplog.at_level("DEBUG", logger="pacstream_store_scp"):
-        receive(Receiver(archive, "t", queue.Queue()), instance)
+    with caplog.at_level("DEBUG", logger="pacstream"):
+        receive(Receiver(archive, "t", no_matter), instance)
 
     texts = [f"{r.getMessage()} {getattr(r, 'fields', '')}" for r in caplog.records]
     assert any("unrequested" in text for text in texts)

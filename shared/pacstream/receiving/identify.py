@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from io import BytesIO
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from pydicom.filereader import read_dataset
 
@@ -32,8 +32,8 @@ class Identity(NamedTuple):
     series_uid: str
 
 
-def identify(data_set: BytesIO, transfer_syntax: str) -> Identity:
-    """Read an encoded data set up to (0020,000E).
+def identify(data_set: BinaryIO, transfer_syntax: str) -> Identity:
+    """Read an encoded data set from the stream's position up to (0020,000E).
 
     Raises RejectedError, code "unreadable", if it can't be parsed that far, or a UID is missing,
     cut, or has characters that PS3.5 section 9.1 does not allow.
@@ -42,7 +42,9 @@ def identify(data_set: BytesIO, transfer_syntax: str) -> Identity:
     little = transfer_syntax != EXPLICIT_BIG
     if transfer_syntax not in DEFLATED:
         return _found(_Head(data_set, implicit, little))
+    start = data_set.tell()
     for size in INFLATED_HEADS:
+        data_set.seek(start)
         inflated = _inflate(data_set, size)
         head = _Head(BytesIO(inflated), implicit, little)
         if head.complete or len(inflated) < size:
@@ -53,9 +55,8 @@ def identify(data_set: BytesIO, transfer_syntax: str) -> Identity:
 class _Head:
     """The parsed first elements; `complete` if an element beyond them was seen."""
 
-    def __init__(self, stream: BytesIO, implicit: bool, little: bool) -> None:
+    def __init__(self, stream: BinaryIO, implicit: bool, little: bool) -> None:
         self.complete = False
-        stream.seek(0)
         try:
             self.elements = read_dataset(
                 stream,
@@ -72,9 +73,11 @@ class _Head:
         return self.complete
 
 
-def _inflate(data_set: BytesIO, size: int) -> bytes:
+def _inflate(data_set: BinaryIO, size: int) -> bytes:
+    # data that can't be compressed grow a little
+    deflated = data_set.read(size + size // 16 + 64)
     try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set.getbuffer(), size)
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, size)
     except zlib.error:
         raise _unreadable() from None
 

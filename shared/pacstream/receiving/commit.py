@@ -17,8 +17,8 @@ from pacstream import logs
 from pacstream.archive import Archive, flush_folder
 from pacstream.errors import BrokerUnavailableError, UnroutableError
 from pacstream.messages import InstancesReceived, Message, ReceivedInstance
-from pacstream_store_scp.handover import WrittenInstance
-from pacstream_store_scp.part10 import same_data_set
+from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.part10 import same_data_set
 
 log = logging.getLogger(__name__)
 
@@ -123,13 +123,24 @@ def commit(archive: Archive, group: list[WrittenInstance]) -> list[InstancesRece
     """
     _start_write_back(group)
     named = [written for written in group if _named(archive, written)]
-    for folder in {archive.series_folder(written.series_uid) for written in named}:
-        flush_folder(folder)
+    gone = {uid for uid in {written.series_uid for written in named} if not _flushed(archive, uid)}
+    named = [written for written in named if written.series_uid not in gone]
     series: dict[tuple[str, str], list[WrittenInstance]] = {}
     for written in named:
         if written.batch_id:
             series.setdefault((written.series_uid, written.batch_id), []).append(written)
     return [_fact(archive, members) for members in series.values()]
+
+
+def _flushed(archive: Archive, series_uid: str) -> bool:
+    """Make the new names durable; False if someone has removed the whole series meanwhile."""
+    try:
+        flush_folder(archive.series_folder(series_uid))
+    except FileNotFoundError:
+        reason = {"series": logs.ref(series_uid), "reason": "folder_removed"}
+        logs.event(log, "series lost before its commit", logging.WARNING, **reason)
+        return False
+    return True
 
 
 def _fact(archive: Archive, members: list[WrittenInstance]) -> InstancesReceived:

@@ -1,6 +1,6 @@
-"""The store SCP processes of one trusted zone, and what dead ones left behind.
+"""The processes that receive into one trusted zone, and what dead ones left behind.
 
-Each process holds a lock on its own file DATA/run/store_scp.<token>.lock while it lives; its
+Each process holds a lock on its own file DATA/run/receiver.<token>.lock while it lives; its
 temporary files are named .<token>.<random>.part.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pacstream.archive import PART_SUFFIX
 
-PREFIX, SUFFIX = "store_scp.", ".lock"
+PREFIX, SUFFIX = "receiver.", ".lock"
 
 
 class Presence:

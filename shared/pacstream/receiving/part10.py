@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+
+from pydicom.filereader import read_dataset
 
 from pacstream import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from pacstream.archive import UID
+from pacstream.errors import RejectedError
 
 PREAMBLE = b"\0" * 128 + b"DICM"
 GROUP_LENGTH = struct.Struct("<HH2sHI")
 COMPARED_AT_ONCE = 1 << 20
+AFTER_META = 0x00030000
+
+
+class FileMeta(NamedTuple):
+    """What a file's own meta group says of it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: str
 
 
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> bytes:
@@ -25,6 +38,23 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -
         + _short(0x0013, b"SH", IMPLEMENTATION_VERSION, b" ")
     )
     return PREAMBLE + GROUP_LENGTH.pack(0x0002, 0x0000, b"UL", 4, len(elements)) + elements
+
+
+def read_meta(file: BinaryIO) -> FileMeta:
+    """Read the meta group of somebody else's file; the stream stands at the data set then.
+
+    Raises RejectedError, code "unreadable", if it is no file of PS3.10 or a UID is missing.
+    """
+    if file.read(len(PREAMBLE))[128:] != b"DICM":
+        raise _unreadable()
+    try:
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, size: tag >= AFTER_META)
+        uids = [str(meta[tag].value) for tag in (0x00020002, 0x00020003, 0x00020010)]
+    except Exception as error:  # pydicom raises many kinds for bytes that are not DICOM
+        raise _unreadable() from error
+    if not all(UID.fullmatch(uid) for uid in uids):
+        raise _unreadable()
+    return FileMeta(*uids)
 
 
 def same_data_set(one: Path, other: Path) -> bool:
@@ -52,3 +82,7 @@ def _skip_meta(file: BinaryIO) -> None:
     file.seek(len(PREAMBLE))
     *_, length = GROUP_LENGTH.unpack(file.read(GROUP_LENGTH.size))
     file.seek(length, 1)
+
+
+def _unreadable() -> RejectedError:
+    return RejectedError("a file's meta group can't be read", code="unreadable")

@@ -1,7 +1,7 @@
-"""C-STORE: check who asked for an instance, write it as it came, hand it over.
+"""Check who asked for an instance, write it as it came, hand it over to be committed.
 
-The answer follows the write at once; `commit` makes the file durable a moment later. What the
-power takes in between is found missing by the ledger and asked for again.
+The sender's answer follows the write at once; `commit` makes the file durable a moment later. What
+the power takes in between is found missing by the ledger and asked for again.
 """
 
 from __future__ import annotations
@@ -10,29 +10,25 @@ import errno
 import logging
 import os
 import queue
-import socket
-import socketserver
+import shutil
 import uuid
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
-from pynetdicom import _config, evt
+from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.transport import ThreadedAssociationServer
 
 from pacstream import logs
 from pacstream.archive import PART_SUFFIX, Archive, flush_folder, replacing
-from pacstream.dimse import NO_DELAY, new_ae
 from pacstream.errors import RejectedError
-from pacstream_store_scp.handover import WrittenInstance
-from pacstream_store_scp.identify import Identity, identify
-from pacstream_store_scp.orders import Orders
-from pacstream_store_scp.part10 import file_meta, same_data_set
+from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.identify import Identity, identify
+from pacstream.receiving.orders import Orders
+from pacstream.receiving.part10 import file_meta, read_meta, same_data_set
 
 log = logging.getLogger(__name__)
-
-VERIFICATION = "1.2.840.10008.1.1"
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -43,34 +39,29 @@ KEPT_ASIDE = 0xB000
 quarantine. A failure would make some PACS end the whole C-MOVE, and every round would fail again;
 a success would hide it. A warning is counted in the C-MOVE's own warning counter."""
 
-HOLD_S = 10.0
-"""How long a sender waits while the committer is behind or the broker away."""
+COPIED_AT_ONCE = 1 << 20
 
-ASSOCIATIONS = 100
+HandOver = Callable[[WrittenInstance], None]
 
 
 class Receiver:
-    """Stores instances. `token` marks this process's temporary files."""
+    """Stores instances. `token` marks this process's temporary files; `hand_over` may raise
+    queue.Full or OSError: the instance is refused then."""
 
-    def __init__(
-        self,
-        archive: Archive,
-        token: str,
-        handovers: queue.Queue[WrittenInstance],
-        hold_s: float = HOLD_S,
-    ) -> None:
+    def __init__(self, archive: Archive, token: str, hand_over: HandOver) -> None:
         self._archive = archive
         self._token = token
-        self._handovers = handovers
-        self._hold_s = hold_s
+        self._hand_over = hand_over
         self._orders = Orders(archive)
 
     def on_c_store(self, event: evt.Event) -> int:
         """Handle a C-STORE-RQ (PS3.7 section 9.1.1): the status to answer."""
         request = cast(C_STORE, event.request)
+        data_set = request.DataSet or BytesIO()
+        data_set.seek(0)
         try:
             return self.receive(
-                request.DataSet or BytesIO(),
+                data_set,
                 sop_class_uid=str(request.AffectedSOPClassUID),
                 sop_instance_uid=str(request.AffectedSOPInstanceUID),
                 transfer_syntax=str(event.context.transfer_syntax),
@@ -80,15 +71,35 @@ class Receiver:
             log.exception("C-STORE failed")
             raise
 
+    def receive_file(self, file: BinaryIO) -> int:
+        """Receive an instance in the file format of PS3.10: the status a C-STORE would have."""
+        try:
+            meta = read_meta(file)
+        except RejectedError as error:
+            file.seek(0)
+            return self._aside(error.code, "file", b"", file, CANNOT_UNDERSTAND)
+        return self.receive(
+            file,
+            sop_class_uid=meta.sop_class_uid,
+            sop_instance_uid=meta.sop_instance_uid,
+            transfer_syntax=meta.transfer_syntax,
+        )
+
     def receive(
-        self, data_set: BytesIO, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str
+        self, data_set: BinaryIO, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str
     ) -> int:
-        """Write one encoded data set and hand it over, or put it in quarantine."""
+        """Write one encoded data set and hand it over, or put it in quarantine.
+
+        The data set is what follows the stream's position, up to its end.
+        """
         meta = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax)
+        start = data_set.tell()
         try:
             identity = identify(data_set, transfer_syntax)
         except RejectedError as error:
+            data_set.seek(start)
             return self._aside(error.code, sop_instance_uid, meta, data_set, CANNOT_UNDERSTAND)
+        data_set.seek(start)
         try:
             order = self._orders.find(identity.series_uid)
         except (RejectedError, OSError) as error:
@@ -99,7 +110,7 @@ class Receiver:
             return self._aside("uid_mismatch", sop_instance_uid, meta, data_set, DOES_NOT_MATCH)
         return self._keep(identity, order.current, meta, data_set)
 
-    def _keep(self, identity: Identity, batch_id: str, meta: bytes, data_set: BytesIO) -> int:
+    def _keep(self, identity: Identity, batch_id: str, meta: bytes, data_set: BinaryIO) -> int:
         folder = self._archive.series_folder(identity.series_uid)
         part = folder / f".{self._token}.{uuid.uuid4().hex}{PART_SUFFIX}"
         final = self._archive.instance_path(identity.series_uid, identity.sop_instance_uid)
@@ -107,7 +118,7 @@ class Receiver:
             size = _write(part, meta, data_set)
             if final.exists() and not same_data_set(part, final):
                 return self._conflict(part, identity)
-            self._handovers.put(
+            self._hand_over(
                 WrittenInstance(
                     part,
                     batch_id,
@@ -115,8 +126,7 @@ class Receiver:
                     identity.series_uid,
                     identity.sop_instance_uid,
                     size,
-                ),
-                timeout=self._hold_s,
+                )
             )
         except (OSError, queue.Full) as error:
             part.unlink(missing_ok=True)
@@ -133,7 +143,7 @@ class Receiver:
         return KEPT_ASIDE
 
     def _aside(
-        self, reason: str, sop_instance_uid: str, meta: bytes, data_set: BytesIO, status: int
+        self, reason: str, sop_instance_uid: str, meta: bytes, data_set: BinaryIO, status: int
     ) -> int:
         try:
             with replacing(self._archive.quarantine_path(reason, sop_instance_uid)) as part:
@@ -144,60 +154,16 @@ class Receiver:
         return status
 
 
-class SharedPortServer(ThreadedAssociationServer):
-    """Several processes listen on one port; the kernel spreads the associations over them."""
-
-    allow_reuse_port = True
-    daemon_threads = True
-    request_queue_size = 64
-
-    def server_bind(self) -> None:
-        # pynetdicom's own server_bind leaves allow_reuse_port out
-        listener = cast(socket.socket, self.socket)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        super().server_bind()
-
-    def shutdown(self) -> None:
-        """Stop listening; associations under way go on."""
-        # pynetdicom's own shutdown expects a server that the AE itself started
-        socketserver.BaseServer.shutdown(self)
-        self.server_close()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        log.exception("a connection failed")
-
-
-def new_server(
-    receiver: Receiver, address: tuple[str, int], aet: str, timeout_s: float
-) -> SharedPortServer:
-    """A storage SCP that listens, not yet serving. Raises OSError if the port is taken.
-
-    Every SOP class that is not known to be something else is storage, private ones too, and of
-    the proposed transfer syntaxes the sender's first is accepted: data sets are never decoded.
-    """
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
-    _config.LOG_HANDLER_LEVEL = "none"
-    ae = new_ae(aet, timeout_s)
-    ae.maximum_associations = ASSOCIATIONS
-    ae.add_supported_context(VERIFICATION)
-    server = ae.make_server(
-        address,
-        evt_handlers=[
-            NO_DELAY,
-            (evt.EVT_C_STORE, receiver.on_c_store),
-            (evt.EVT_C_ECHO, lambda event: SUCCESS),
-        ],
-        server_class=SharedPortServer,
-    )
-    return cast(SharedPortServer, server)
-
-
-def _write(part: Path, meta: bytes, data_set: BytesIO) -> int:
+def _write(part: Path, meta: bytes, data_set: BinaryIO) -> int:
     """Write both to a new file; its size in bytes."""
-    with part.open("wb") as file, data_set.getbuffer() as content:
+    with part.open("wb") as file:
         file.write(meta)
-        file.write(content)
-        return len(meta) + len(content)
+        if isinstance(data_set, BytesIO):
+            with data_set.getbuffer() as content:
+                file.write(content[data_set.tell() :])
+        else:
+            shutil.copyfileobj(data_set, file, COPIED_AT_ONCE)
+        return file.tell()
 
 
 def _refuse(error: OSError | queue.Full | RejectedError) -> int:

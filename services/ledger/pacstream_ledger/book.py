@@ -1,0 +1,277 @@
+"""The ledger's book: what is written down, and how it is looked up. No decisions here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from pacstream.messages import MESSAGES, Batch, Message, Order
+from pacstream_ledger.accounts import here_for, recount
+from pacstream_ledger.gate import Gate
+from pacstream_ledger.schema import (
+    BATCHES,
+    EXPECTED,
+    ORDERS,
+    OUTBOX,
+    OUTCOMES,
+    RECEIVED,
+    ROW_SERIES,
+    ROWS,
+    insert_new,
+)
+from pacstream_ledger.throttle import Throttle
+
+CLASS_OF = {message.topic: message for message in MESSAGES}
+
+BATCH = select(BATCHES.c.batch).where(BATCHES.c.batch_id == bindparam("batch_id"))
+CONTROL = select(BATCHES.c.control).where(BATCHES.c.batch_id == bindparam("batch_id"))
+ORDER = select(ORDERS).where(
+    ORDERS.c.batch_id == bindparam("batch_id"), ORDERS.c.series_uid == bindparam("series_uid")
+)
+ANY_RECEIVED = (
+    select(RECEIVED.c.series_uid).where(RECEIVED.c.series_uid == bindparam("series_uid")).limit(1)
+)
+OUTBOX_HEAD = select(OUTBOX).order_by(OUTBOX.c.id).limit(200)
+"""Made once: what is looked up for every fact."""
+
+
+def _without(sent: set[int]) -> Select[Any]:
+    return OUTBOX_HEAD.where(OUTBOX.c.id.not_in(sent))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Batch:
+    return Batch.model_validate_json(text)
+
+
+def _nothing(batch_id: str) -> None:
+    """Nobody has to be told that a batch is cancelled."""
+
+
+class Book:
+    """The one writer of the database behind `engine`.
+
+    `present(series_uid)` tells which instances lie in the archive, `cancel(batch_id)` tells the
+    other services that a batch is cancelled. `rounds`: how often missing instances are asked for
+    again, `round_pause_s`: the first pause before that (it doubles). `throttle`: the limits of a
+    PACS for which nobody has set any.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        present: Callable[[str], set[str]],
+        *,
+        cancel: Callable[[str], None] = _nothing,
+        disk_is_low: Callable[[], bool] = lambda: False,
+        throttle: Throttle | None = None,
+        rounds: int = 3,
+        round_pause_s: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.engine = engine
+        self.present = present
+        self.cancel = cancel
+        self.rounds = rounds
+        self.round_pause_s = round_pause_s
+        self.clock = clock
+        self.gate = Gate(throttle or Throttle(), clock, disk_is_low)
+        self._sent: set[int] = set()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction. It also forgets the messages that were sent since the last one, which
+        saves a commit for each: after a crash they are sent once more."""
+        done = frozenset(self._sent)
+        with self.engine.begin() as db:
+            if done:
+                db.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(done)))
+            yield db
+        self._sent -= done
+
+    def outbox(self) -> list[tuple[int, Message]]:
+        """Messages that follow from the recorded facts and are not yet marked as sent."""
+        with self.engine.connect() as db:
+            unsent = OUTBOX_HEAD if not self._sent else _without(self._sent)
+            rows = db.execute(unsent).all()
+        return [(row.id, CLASS_OF[row.topic].parse(row.body)) for row in rows]
+
+    def sent(self, *outbox_ids: int) -> None:
+        """These messages are confirmed by the broker."""
+        self._sent.update(outbox_ids)
+
+    # Looking things up
+
+    def missing_orders(self, db: Connection, batch_id: str) -> bool:
+        """A row told of more series than have come in as series.found."""
+        promised = db.execute(
+            select(func.coalesce(func.sum(ROWS.c.series), 0)).where(ROWS.c.batch_id == batch_id)
+        ).scalar_one()
+        found = db.execute(
+            select(func.count()).select_from(ROW_SERIES).where(ROW_SERIES.c.batch_id == batch_id)
+        ).scalar_one()
+        return bool(found < promised)
+
+    def batch(self, db: Connection, batch_id: str) -> Batch | None:
+        text = db.execute(BATCH, {"batch_id": batch_id}).scalar_one_or_none()
+        return _parsed(text) if text else None
+
+    def knows(self, db: Connection, batch_id: str) -> bool:
+        return db.execute(CONTROL, {"batch_id": batch_id}).first() is not None
+
+    def has_any(self, db: Connection, series_uid: str) -> bool:
+        """Whether any instance of the series has ever come in."""
+        return db.execute(ANY_RECEIVED, {"series_uid": series_uid}).first() is not None
+
+    def require_batch(self, db: Connection, batch_id: str) -> Batch:
+        batch = self.batch(db, batch_id)
+        assert batch is not None
+        return batch
+
+    def pacs(self, db: Connection, batch_id: str) -> str:
+        """The key of the PACS that a batch is fetched from."""
+        query = select(BATCHES.c.pacs).where(BATCHES.c.batch_id == batch_id)
+        return str(db.execute(query).scalar_one())
+
+    def any_in(self, db: Connection, table: Any, batch_id: str, state: str) -> bool:
+        query = select(table.c.batch_id).where(table.c.batch_id == batch_id)
+        return db.execute(query.where(table.c.state == state).limit(1)).first() is not None
+
+    def control(self, db: Connection, batch_id: str) -> str:
+        """running, paused or cancelled."""
+        return str(db.execute(CONTROL, {"batch_id": batch_id}).scalar_one())
+
+    def order_row(self, db: Connection, batch_id: str, series_uid: str) -> Row[Any] | None:
+        key = {"batch_id": batch_id, "series_uid": series_uid}
+        return db.execute(ORDER, key).one_or_none()
+
+    def order(self, row: Row[Any]) -> Order:
+        return Order.model_validate_json(row._mapping[ORDERS.c.order])
+
+    def expected(self, db: Connection, order: Row[Any]) -> set[str]:
+        query = select(EXPECTED.c.sop_instance_uid).where(
+            EXPECTED.c.batch_id == order.batch_id, EXPECTED.c.series_uid == order.series_uid
+        )
+        return set(db.execute(query).scalars())
+
+    def received(self, db: Connection, batch: Batch, order: Row[Any]) -> set[str]:
+        """What is here for this order."""
+        query = select(RECEIVED.c.sop_instance_uid).where(here_for(batch, order))
+        return set(db.execute(query).scalars())
+
+    def count_received(self, db: Connection, batch: Batch, order: Row[Any]) -> int:
+        query = select(func.count()).select_from(RECEIVED).where(here_for(batch, order))
+        return int(db.execute(query).scalar_one())
+
+    def lacks_any(self, db: Connection, batch: Batch, order: Row[Any]) -> bool:
+        """Whether an expected instance is not here, or none is expected."""
+        here = exists().where(
+            RECEIVED.c.sop_instance_uid == EXPECTED.c.sop_instance_uid, here_for(batch, order)
+        )
+        mine = (EXPECTED.c.batch_id == order.batch_id) & (EXPECTED.c.series_uid == order.series_uid)
+        query = select(EXPECTED.c.sop_instance_uid).where(mine)
+        if db.execute(query.limit(1)).first() is None:
+            return True
+        return db.execute(query.where(~here).limit(1)).first() is not None
+
+    def without_outcome(self, db: Connection, batch: Batch, order: Row[Any]) -> set[str]:
+        """Expected instances that are here, and neither released nor withheld for this order."""
+        query = (
+            select(EXPECTED.c.sop_instance_uid)
+            .select_from(
+                EXPECTED.join(
+                    RECEIVED,
+                    and_(
+                        RECEIVED.c.sop_instance_uid == EXPECTED.c.sop_instance_uid,
+                        here_for(batch, order),
+                    ),
+                ).outerjoin(
+                    OUTCOMES,
+                    and_(
+                        OUTCOMES.c.batch_id == EXPECTED.c.batch_id,
+                        OUTCOMES.c.series_uid == EXPECTED.c.series_uid,
+                        OUTCOMES.c.sop_instance_uid == EXPECTED.c.sop_instance_uid,
+                    ),
+                )
+            )
+            .where(
+                EXPECTED.c.batch_id == order.batch_id,
+                EXPECTED.c.series_uid == order.series_uid,
+                OUTCOMES.c.sop_instance_uid.is_(None),
+            )
+        )
+        return set(db.execute(query).scalars())
+
+    def withheld(self, db: Connection, order: Row[Any]) -> set[str]:
+        query = select(OUTCOMES.c.withheld).where(
+            OUTCOMES.c.batch_id == order.batch_id,
+            OUTCOMES.c.series_uid == order.series_uid,
+            OUTCOMES.c.withheld != "",
+        )
+        return set(db.execute(query).scalars())
+
+    # Writing
+
+    def send(self, db: Connection, message: Message) -> None:
+        body = {"topic": message.topic, "body": message.model_dump_json()}
+        db.execute(insert(OUTBOX), body)
+
+    def note_end_of_move(self, db: Connection, batch_id: str) -> None:
+        changed = update(BATCHES).where(BATCHES.c.batch_id == batch_id)
+        db.execute(changed.values(last_ended_at=self.clock()))
+
+    def mark_changed(self, db: Connection, series_uid: str) -> None:
+        """The kept counts of a series are out of date, for every batch that has it."""
+        db.execute(
+            update(ORDERS)
+            .where(ORDERS.c.series_uid == series_uid, ORDERS.c.counted.is_(True))
+            .values(counted=False)
+        )
+
+    def keep_counts(self, db: Connection, batch: Batch, series_uid: str) -> None:
+        recount(db, batch, series_uid)
+
+    def change(self, db: Connection, order: Row[Any], **values: object) -> None:
+        db.execute(
+            update(ORDERS)
+            .where(ORDERS.c.batch_id == order.batch_id, ORDERS.c.series_uid == order.series_uid)
+            .values(**values)
+        )
+
+    def end_row(self, db: Connection, batch_id: str, row: int, state: str, reason: str) -> None:
+        insert_new(
+            db,
+            ROWS,
+            [{"batch_id": batch_id, "row": row, "state": state, "reason": reason, "series": 0}],
+        )
+        db.execute(
+            update(ROWS)
+            .where(ROWS.c.batch_id == batch_id, ROWS.c.row == row, ROWS.c.state != "cancelled")
+            .values(state=state, reason=reason)
+        )
+
+    def states(self, db: Connection, table: Any, batch_id: str) -> dict[str, int]:
+        query = (
+            select(table.c.state, func.count())
+            .where(table.c.batch_id == batch_id)
+            .group_by(table.c.state)
+        )
+        return {state: int(count) for state, count in db.execute(query).all()}

@@ -1,0 +1,152 @@
+"""What a user typed becomes one batch, or a refusal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pacstream.errors import InputError
+from pacstream.messages import Actions
+from pacstream.settings import Settings
+from pacstream_cli.commands_batch import wishes_of
+from pacstream_cli.preflight import check_destination, needs_store
+from pacstream_cli.profiles import path_of
+from pacstream_cli.submission import Wishes, check_actions, check_output, folder_problem, prepare
+
+CONFIG = {
+    "server_ip": "127.0.0.1",
+    "port": "4242",
+    "server_AET": "ORTHANC",
+    "AET": "PACSTREAM",
+    "move_AET": "DEST",
+    "move_port": "4006",
+    "batch_size": "30",
+    "batch_wait_time": "10",
+}
+
+
+@pytest.fixture
+def wishes(tmp_path: Path) -> Wishes:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "queries.csv").write_text("PatientID,Modality\nP1,MR\nP2,\n")
+    return Wishes(
+        queryfile=tmp_path / "queries.csv",
+        config=tmp_path / "config.json",
+        out=tmp_path / "out",
+        actions=Actions(save=True),
+    )
+
+
+def profile_at(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_batch_has_the_rows_and_the_titles_of_the_configuration(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    submission = prepare(wishes, tmp_path)
+    batch = submission.batch
+    assert (batch.rows, batch.destination, batch.name) == (2, "PACSTREAM", "queries.csv")
+    assert (batch.batch_size, batch.batch_wait_s) == (30, 10.0)
+    assert [message.keys for message in submission.messages()] == [
+        {"PatientID": "P1", "Modality": "MR"},
+        {"PatientID": "P2"},
+    ]
+
+
+def test_move_goes_to_the_third_node(wishes: Wishes, tmp_path: Path) -> None:
+    moving = replace(wishes, actions=Actions(move=True))
+    assert prepare(moving, tmp_path).batch.destination == "DEST"
+
+
+def test_flags_become_fields_of_the_batch(wishes: Wishes, tmp_path: Path) -> None:
+    plain = prepare(wishes, tmp_path).batch
+    assert (plain.priority, plain.refresh, plain.pacsman_names) == (0, False, False)
+    wanted = replace(wishes, priority=5, refresh=True, pacsman_names=True)
+    batch = prepare(wanted, tmp_path).batch
+    assert (batch.priority, batch.refresh, batch.pacsman_names) == (5, True, True)
+
+
+def test_the_profile_of_the_data_folder_is_embedded(wishes: Wishes, tmp_path: Path) -> None:
+    profile_at(path_of(tmp_path, "ORTHANC"), "counts = false\nrelational = true\n")
+    profile = prepare(wishes, tmp_path).batch.pacs.profile
+    assert (profile.counts, profile.relational) == (False, True)
+
+
+def test_a_named_profile_goes_before_the_configurations_and_the_data_folders(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    profile_at(path_of(tmp_path, "ORTHANC"), "result_limit = 1")
+    profile_at(tmp_path / "two.toml", "result_limit = 2")
+    three = profile_at(tmp_path / "elsewhere" / "three.toml", "result_limit = 3")
+    wishes.config.write_text(json.dumps({**CONFIG, "profile": "two.toml"}))
+    assert prepare(wishes, tmp_path).batch.pacs.profile.result_limit == 2
+    named = replace(wishes, profile=three)
+    assert prepare(named, tmp_path).batch.pacs.profile.result_limit == 3
+
+
+def test_a_fallback_and_a_calling_title_of_the_profile_are_embedded(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    text = "calling_aet = 'QUERY'\n[fallback]\naddress='b'\nport=104\ncalled_aet='OLD'\n"
+    profile_at(path_of(tmp_path, "ORTHANC"), text)
+    node = prepare(wishes, tmp_path).batch.pacs
+    assert node.calling_aet == "QUERY"
+    assert node.fallback is not None
+    assert node.fallback.called_aet == "OLD"
+
+
+def test_a_wrong_profile_stops_the_submission(wishes: Wishes, tmp_path: Path) -> None:
+    profile_at(path_of(tmp_path, "ORTHANC"), "counts = 3\n")
+    with pytest.raises(InputError, match="line 1, counts"):
+        prepare(wishes, tmp_path)
+
+
+def test_images_that_come_without_c_move_need_no_store_port(wishes: Wishes, tmp_path: Path) -> None:
+    assert needs_store(prepare(wishes, tmp_path).batch)
+    profile_at(path_of(tmp_path, "ORTHANC"), "retrieve = 'c-get'\n")
+    submission = prepare(wishes, tmp_path)
+    assert not needs_store(submission.batch)
+    assert "c-get" in check_destination(submission, Settings(data=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("actions", "project", "says"),
+    [
+        (Actions(), "", "nothing to do"),
+        (Actions(move=True, save=True), "", "exclude"),
+        (Actions(move=True, convert=True), "", "no --convert"),
+        (Actions(anonymize=True), "", "--project"),
+        (Actions(anonymize=True), "a/b", "--project"),
+    ],
+)
+def test_actions_that_make_no_sense_are_refused(actions: Actions, project: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        check_actions(actions, project)
+
+
+def test_one_query_file_is_wanted(tmp_path: Path) -> None:
+    none = dict.fromkeys(("save", "info", "anonymize", "convert", "move"), False)
+    others = {"config": tmp_path, "out": tmp_path}
+    for query, queryfile in ((None, None), (tmp_path, tmp_path)):
+        with pytest.raises(InputError, match="once"):
+            wishes_of(query, queryfile, **none, **others)  # type: ignore[arg-type]  # as click does
+    made = wishes_of(tmp_path, None, **none, **others)  # type: ignore[arg-type]  # as click does
+    assert made.queryfile == tmp_path
+
+
+def test_checking_the_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    check_output(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_without_space_or_below_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is full"):
+        check_output(tmp_path, least_free=10**18)
+    (tmp_path / "file").write_text("")
+    assert "can't be written to" in folder_problem(tmp_path / "file" / "below")
