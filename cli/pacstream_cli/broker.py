@@ -98,7 +98,10 @@ def write_node(data: Path, ports: Ports) -> None:
         "log.console = true\n"
         "log.file = false\n",
     )
-    write_private(run / "enabled_plugins", "[rabbitmq_management].\n")
+    write_private(
+        run / "enabled_plugins",
+        "[rabbitmq_management,rabbitmq_shovel,rabbitmq_shovel_management].\n",
+    )
     cookie = run / "erlang" / ".erlang.cookie"
     if not cookie.exists():
         write_private(cookie, secrets.token_hex(24))
