@@ -366,7 +366,7 @@ def test_an_order_file_that_cannot_be_written_is_retried(
     with FakePacs([instance]) as pacs, pytest.raises(RetryLaterError) as raised:
         move(request_for(pacs, instance), archive, pool)
 
-    assert raised.value.code == "disk_error"
+    assert raised.value.code == "disk"
     assert pacs.asked("C-MOVE") == []
 
 
