@@ -154,6 +154,7 @@ class SafeQueueConsumer(QueueConsumer):
     def __init__(self) -> None:
         super().__init__()
         self._in_flight = 0
+        self._away = False
         self.consuming = False
 
     @property
@@ -196,12 +197,15 @@ class SafeQueueConsumer(QueueConsumer):
 
     def on_connection_error(self, exc: BaseException, interval: float) -> None:
         self.consuming = False
+        self._away = True
         logs.event(
             log, "broker away", logging.WARNING, error_type=type(exc).__name__, again_in_s=interval
         )
 
     def on_connection_revived(self) -> None:
-        logs.event(log, "broker back")
+        if self._away:
+            logs.event(log, "broker back")
+        self._away = False
 
     def settle(self, message: Any, verb: str) -> None:
         """Acknowledge or requeue, unless the broker has already taken the message back."""

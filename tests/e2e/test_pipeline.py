@@ -261,3 +261,7 @@ def test_kill_9_during_the_retrieval_loses_nothing_and_doubles_nothing(
     report = line.report(batch_id)
     assert {one["state"] for row in report["report"] for one in row["series"]} == {"complete"}
     assert not list((line.data / "incoming").rglob("*.part"))
+    # It came back once and stays: nothing that it left behind hinders it.
+    until(lambda: all(state.ready for state in line.stack().processes()))
+    restarts = {state.name: state.restarts for state in line.stack().processes()}
+    assert restarts[process] == 1
