@@ -6,17 +6,17 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY services services
 COPY cli cli
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip wheel --disable-pip-version-check --no-deps --wheel-dir /dist .
+RUN --mount=type=cache,target=/var/cache/pip \
+    pip --cache-dir /var/cache/pip wheel --disable-pip-version-check --no-deps --wheel-dir /dist .
 
 FROM python:3.11-slim-bookworm AS build
 RUN python -m venv --without-pip /opt/pacstream
 COPY requirements /requirements
 COPY --from=wheel /dist /dist
 ARG SERVICE
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     : "${SERVICE:?is not set}" \
-    && pip --python /opt/pacstream/bin/python install --disable-pip-version-check \
+    && pip --cache-dir /var/cache/pip --python /opt/pacstream/bin/python install --disable-pip-version-check \
         -c /requirements/constraints.txt "$(echo /dist/*.whl)[${SERVICE}]"
 
 FROM python:3.11-slim-bookworm

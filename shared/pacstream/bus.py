@@ -14,6 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -111,14 +112,7 @@ class Outlet:
                 routing_key=routing_key,
                 mandatory=mandatory,
                 serializer=None,
-                message_id=properties.message_id,
-                correlation_id=properties.correlation_id,
-                type=properties.type,
-                timestamp=properties.timestamp,
-                app_id=properties.app_id,
-                headers=properties.headers,
-                content_type=properties.content_type,
-                content_encoding=properties.content_encoding,
+                **asdict(properties),
             )
         except UndeliverableMessage:
             raise UnroutableError(f"no queue takes {properties.type}") from None
