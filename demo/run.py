@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +51,14 @@ QUERIES: tuple[tuple[str, dict[str, str]], ...] = (
 
 STOP_LIMIT_S = 30.0
 """How long pacstream may take to stop after Ctrl-C, which the terminal sends to it as well."""
+
+
+WIDTH = 72
+"""Characters of a command that are shown on one line; with the rest it fits into 80 columns."""
+
+
+KEPT = "\N{NO-BREAK SPACE}"
+"""Keeps an option and its value on one line."""
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -152,7 +162,7 @@ def _arguments(queries: Path, config: Path, out: Path) -> list[str]:
 
 def _run(command: Sequence[str]) -> int:
     """Run a command with our own standard output; its exit code."""
-    print(f"  $ {' '.join(command)}\n", flush=True)
+    print(f"  $ {as_typed(command, Path.cwd())}\n", flush=True)
     with subprocess.Popen(command) as process:
         try:
             return process.wait()
@@ -163,6 +173,14 @@ def _run(command: Sequence[str]) -> int:
         except KeyboardInterrupt:
             _await_end(process)
             raise
+
+
+def as_typed(command: Sequence[str], here: Path) -> str:
+    """The command as one would type it in `here`: short paths, lines that fit on a terminal."""
+    words = (word.removeprefix(f"{here}/") for word in command)
+    parts = shlex.join(words).replace(" ", KEPT).replace(f"{KEPT}--", " --")
+    lines = textwrap.wrap(parts, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return " \\\n      ".join(lines).replace(KEPT, " ")
 
 
 def _await_end(process: subprocess.Popen[bytes]) -> None:

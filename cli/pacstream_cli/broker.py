@@ -98,7 +98,10 @@ def write_node(data: Path, ports: Ports) -> None:
         "log.console = true\n"
         "log.file = false\n",
     )
-    write_private(run / "enabled_plugins", "[rabbitmq_management].\n")
+    write_private(
+        run / "enabled_plugins",
+        "[rabbitmq_management,rabbitmq_shovel,rabbitmq_shovel_management].\n",
+    )
     cookie = run / "erlang" / ".erlang.cookie"
     if not cookie.exists():
         write_private(cookie, secrets.token_hex(24))
@@ -148,6 +151,8 @@ def _node_environment(data: Path, ports: Ports) -> dict[str, str]:
         "RABBITMQ_GENERATED_CONFIG_DIR": str(run / "erlang"),
         "RABBITMQ_PID_FILE": str(run / "rabbitmq.pid"),
         "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        # The start script becomes the Erlang VM instead of its parent, so that no VM outlives it.
+        "RUNNING_UNDER_SYSTEMD": "true",
         "ERL_CRASH_DUMP": str(data / "logs" / "erl_crash.dump"),
         "RABBITMQ_DIST_PORT": str(ports["distribution"]),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_ARGUMENTS,

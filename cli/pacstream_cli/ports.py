@@ -101,15 +101,20 @@ def reserve(port: int, host: str) -> socket.socket:
     share it too and each get half of the other's instances. The socket never listens; close it
     when the SCP does.
     """
-    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        holder.bind((host, port))
-    except OSError:
-        holder.close()
-        require_free(port, host, "store SCP")
-        raise
-    return holder
+    for lingering in (False, True):
+        holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if lingering:
+            # Connections of the last stack in TIME_WAIT; such a hold does not show in `is_free`.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind((host, port))
+        except OSError:
+            holder.close()
+        else:
+            return holder
+    require_free(port, host, "store SCP")
+    raise InputError(f"port {port} was taken just now", code="port_in_use")
 
 
 def read_ports(path: Path) -> Ports:

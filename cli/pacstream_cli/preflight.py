@@ -83,8 +83,8 @@ def _check_echo(node: PacsNode, timeout_s: float) -> None:
         association = associate(node, [VERIFICATION], timeout_s)
     except PacsUnreachableError as error:
         raise InputError(
-            f"the PACS does not answer at {where} ({error.code}): check server_ip and port, "
-            "and that a firewall lets this machine through"
+            f"the PACS does not answer at {where} ({error.code}): check server_address (server_ip) "
+            "and port, and that a firewall lets this machine through"
         ) from None
     except PacsRejectedError as error:
         hint = WHAT_TO_ASK.get(error.code, str(error))
@@ -140,7 +140,8 @@ def _try_move(submission: Submission, found: SeriesFound, settings: Settings) ->
     status, completed = _move(submission, identifier, settings.dimse_timeout_s)
     arrived = not batch.actions.retrieves or _arrives(archive, series.series_uid, instance)
     if completed and arrived:
-        return f"the PACS delivers to {batch.destination}: {time.monotonic() - started:.1f} s"
+        took_ms = 1000 * (time.monotonic() - started)
+        return f"the PACS delivers to {batch.destination} ({took_ms:.0f} ms)"
     answer = "no answer" if status is None else f"status 0x{status:04X}"
     raise InputError(
         f"the PACS can't deliver to the C-MOVE destination {batch.destination} ({answer}): its "

@@ -39,6 +39,7 @@ REPORT_COLUMNS = (
     "done",
     "withheld",
     "failed",
+    "cancelled",
     "pending",
     "conversion",
     "remark",
@@ -133,7 +134,7 @@ STATUS_COLUMNS = (
 def status_table(batches: list[View]) -> Table:
     table = Table(title="batches")
     for column in STATUS_COLUMNS:
-        table.add_column(column)
+        table.add_column(column, overflow="fold", no_wrap=column == "batch")
     for one in batches:
         instances, rows, series = one["instances"], one["rows"], one["series"]
         answered = rows["submitted"] - rows.get("waiting", 0)
@@ -180,7 +181,8 @@ def print_report(report: View, console: Console) -> None:
     """A line for each row, then what was not delivered and why, then where the results are."""
     table = Table(title=f"batch {report['batch_id']} ({report['name']}): {state_of(report)}")
     for column in ("row", "state", "series", "instances", "done", "withheld", "failed", "remark"):
-        table.add_column(column, justify="left" if column in ("state", "remark") else "right")
+        words = column in ("state", "remark")
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
     for row in report["report"]:
         counts = {
             key: sum(series["instances"][key] for series in row["series"])

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pacstream.archive import write_atomically
 from pacstream.errors import BrokerUnavailableError, InputError, PacstreamError
-from pacstream.settings import PREFIX, Settings
+from pacstream.settings import MOST_MOVES, PREFIX, Settings
 from pacstream_cli import broker
 from pacstream_cli.ports import Ports, assign, is_free, read_ports, require_free, reserve, start_of
 from pacstream_cli.supervision import (
@@ -344,7 +344,7 @@ class Stack:
     def _process(self, name: str, program: Program, ports: Ports) -> Process:
         environment = {f"{PREFIX}HTTP_PORT": str(ports[name])}
         if program.name == "retrieve":
-            environment[f"{PREFIX}WORKERS"] = str(self.settings.pacs_concurrency)
+            environment[f"{PREFIX}WORKERS"] = str(MOST_MOVES)
         return Process(
             name=name,
             command=(sys.executable, *program.command),

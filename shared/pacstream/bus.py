@@ -14,6 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -49,6 +50,13 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 BUS_ERRORS = (AMQPError, KombuError, OSError)
 ATTEMPT = "x-attempt"
+
+DELIVERIES = "x-delivery-count"
+"""Set by quorum queues: how often a message was delivered before without an acknowledgement."""
+
+MOST_DELIVERIES = topology.DELIVERY_LIMIT // 2
+"""A message that kills its worker so often is buried by us, with word to the ledger, before the
+broker's own limit would bury it in silence."""
 
 
 def declare_topology(channel: Any, settings: Settings) -> None:
@@ -104,14 +112,7 @@ class Outlet:
                 routing_key=routing_key,
                 mandatory=mandatory,
                 serializer=None,
-                message_id=properties.message_id,
-                correlation_id=properties.correlation_id,
-                type=properties.type,
-                timestamp=properties.timestamp,
-                app_id=properties.app_id,
-                headers=properties.headers,
-                content_type=properties.content_type,
-                content_encoding=properties.content_encoding,
+                **asdict(properties),
             )
         except UndeliverableMessage:
             raise UnroutableError(f"no queue takes {properties.type}") from None
@@ -147,6 +148,7 @@ class SafeQueueConsumer(QueueConsumer):
     def __init__(self) -> None:
         super().__init__()
         self._in_flight = 0
+        self._away = False
         self.consuming = False
 
     @property
@@ -189,12 +191,15 @@ class SafeQueueConsumer(QueueConsumer):
 
     def on_connection_error(self, exc: BaseException, interval: float) -> None:
         self.consuming = False
+        self._away = True
         logs.event(
             log, "broker away", logging.WARNING, error_type=type(exc).__name__, again_in_s=interval
         )
 
     def on_connection_revived(self) -> None:
-        logs.event(log, "broker back")
+        if self._away:
+            logs.event(log, "broker back")
+        self._away = False
 
     def settle(self, message: Any, verb: str) -> None:
         """Acknowledge or requeue, unless the broker has already taken the message back."""
@@ -236,6 +241,10 @@ class Subscription(Entrypoint):
 
     def handle_message(self, message: Any) -> None:
         """Called by the consumer for each delivery, in a thread of its own."""
+        if int((message.headers or {}).get(DELIVERIES, 0)) >= MOST_DELIVERIES:
+            worn = PacstreamError("delivered again and again", code="redelivered_too_often")
+            self._conclude(message, None, worn)
+            return
         try:
             fact = self.message_class.parse(message.body)
         except ValidationError as error:
@@ -312,8 +321,17 @@ class Subscription(Entrypoint):
         fields = {"reason": reason, "message": copy.message_id, "error": logs.describe(error)}
         logs.event(log, "dead letter", logging.ERROR, queue=self.queue_name, **fields)
         if self.message_class is not WorkFailed:
-            failure = work_failed(self.queue_name, self.message_class.topic, fact, reason)
+            told = fact.payload() if fact else self._readable(message)
+            failure = work_failed(self.queue_name, copy, told, reason)
             self._outlet.publish(failure, str(self.container.service_name), copy.message_id)
+
+    def _readable(self, message: Any) -> dict[str, Any]:
+        """What of a body that is no message of ours can be read."""
+        try:
+            body = json.loads(message.body)
+        except (ValueError, TypeError):
+            return {}
+        return body if isinstance(body, dict) else {}
 
     def _copy(self, message: Any, more: dict[str, str | int]) -> Envelope:
         properties = message.properties
@@ -328,17 +346,20 @@ class Subscription(Entrypoint):
         )
 
 
-def work_failed(queue: str, topic: str, fact: Message | None, reason: str) -> WorkFailed:
-    """What the ledger is told of a dead letter; `fact` is None where it could not be parsed."""
-    order = getattr(fact, "order", None)
+def work_failed(queue: str, properties: Envelope, body: dict[str, Any], reason: str) -> WorkFailed:
+    """What the ledger is told of a dead letter: the batch, and the row or series, if it tells."""
+    order = body.get("order")
+    series = order.get("series") if isinstance(order, dict) else None
+    subject = series if isinstance(series, dict) else body
+    row, series_uid = body.get("row"), subject.get("series_uid")
     return WorkFailed(
-        batch_id=fact.correlation_id if fact else "",
+        batch_id=properties.correlation_id,
         queue=queue,
-        failed_topic=topic,
-        failed_message_id=fact.message_id if fact else "",
+        failed_topic=properties.type,
+        failed_message_id=properties.message_id,
         reason=reason,
-        row=getattr(fact, "row", None),
-        series_uid=order.series.series_uid if order else str(getattr(fact, "series_uid", "")),
+        row=row if isinstance(row, int) else None,
+        series_uid=series_uid if isinstance(series_uid, str) else "",
     )
 
 

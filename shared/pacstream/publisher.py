@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -67,17 +68,7 @@ class Publisher:
                 topology.EXCHANGE,
                 message.topic,
                 json.dumps(message.payload()).encode(),
-                pika.BasicProperties(
-                    content_type=properties.content_type,
-                    content_encoding=properties.content_encoding,
-                    delivery_mode=properties.delivery_mode,
-                    message_id=properties.message_id,
-                    correlation_id=properties.correlation_id,
-                    type=properties.type,
-                    timestamp=properties.timestamp,
-                    app_id=properties.app_id,
-                    headers=properties.headers,
-                ),
+                pika.BasicProperties(**asdict(properties)),
                 mandatory=not message.announcement,
             )
         except PikaUnroutableError:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pacstream.errors import InputError
 
 PREFIX = "PACSTREAM_"
+MOST_MOVES = 32
+"""C-MOVEs that one retrieve process can have under way. How many it has, the ledger decides."""
+
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
 
@@ -31,12 +34,14 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, description="messages handled at once, per queue")
     http_host: str = Field(default="127.0.0.1", description="where /health listens")
     http_port: int = Field(default=0, ge=0, le=65535, description="0: any free port")
-    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="what is logged"
+    )
     ledger_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite below data")
     ledger_http: str = Field(
         default="http://127.0.0.1:8090", description="where the CLI asks the ledger for status"
     )
-    pacs_concurrency: int = Field(default=2, ge=1, le=32, description="C-MOVEs at once")
+    pacs_concurrency: int = Field(default=2, ge=1, le=MOST_MOVES, description="C-MOVEs at once")
     dimse_timeout_s: float = Field(default=60.0, gt=0, description="silence that ends a request")
     connection_timeout_s: float = Field(
         default=10.0, gt=0, description="longest wait for a connection, and for its association"
@@ -65,11 +70,15 @@ class Settings(BaseModel):
     )
     disk_low_bytes: int = Field(default=2_000_000_000, ge=0, description="the same, in bytes")
     store_host: str = Field(default="0.0.0.0", description="where the store SCP listens")
-    store_port: int = Field(default=11112, ge=1, le=65535)
-    store_aet: str = Field(default="PACSTREAM", min_length=1, max_length=16)
+    store_port: int = Field(default=11112, ge=1, le=65535, description="its port")
+    store_aet: str = Field(
+        default="PACSTREAM", min_length=1, max_length=16, description="its AE title"
+    )
     commit_instances: int = Field(default=64, ge=1, description="largest group commit")
     commit_ms: int = Field(default=50, ge=1, description="longest wait before a group commit")
-    dcm2niix_timeout_s: float = Field(default=900.0, gt=0, le=1200)
+    dcm2niix_timeout_s: float = Field(
+        default=900.0, gt=0, le=1200, description="longest conversion of one series"
+    )
 
     @property
     def retry_delays(self) -> tuple[int, ...]:
@@ -96,6 +105,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         problems = "; ".join(
-            f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()
+            f"{PREFIX}{str(item['loc'][0]).upper()}: "
+            + ("no such setting" if item["type"] == "extra_forbidden" else item["msg"])
+            for item in error.errors()
         )
         raise InputError(f"wrong settings in the environment: {problems}") from None

@@ -23,6 +23,7 @@ from tests.e2e.line import (
     encoded_dataset,
     originals,
     released,
+    run_cli,
     select,
     until,
 )
@@ -261,3 +262,22 @@ def test_kill_9_during_the_retrieval_loses_nothing_and_doubles_nothing(
     report = line.report(batch_id)
     assert {one["state"] for row in report["report"] for one in row["series"]} == {"complete"}
     assert not list((line.data / "incoming").rglob("*.part"))
+    # It came back once and stays: nothing that it left behind hinders it.
+    until(lambda: all(state.ready for state in line.stack().processes()))
+    restarts = {state.name: state.restarts for state in line.stack().processes()}
+    assert restarts[process] == 1
+
+
+def test_a_stack_that_is_stopped_in_mid_batch_goes_on_after_the_next_start(
+    line: Line, orthanc: Pacs, manifest: Manifest, tmp_path: Path
+) -> None:
+    line.forget_images()
+    flags = ("--save", "--anonymize", "--project", "e2e", "--convert")
+    batch_id = line.submit(tmp_path, orthanc, ROWS, *flags)
+    until(lambda: bool(line.status(batch_id)["instances"]["received"] > 20))
+    assert run_cli(line.data, "down").returncode == 0
+    up = run_cli(line.data, "up", "--detach", "--config", str(tmp_path / "config.json"))
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert line.wait(batch_id) == 0, line.report(batch_id)
+    assert_exactly(tmp_path / "out", wanted(manifest))
+    assert len(released(tmp_path / "out")) == len(wanted(manifest))

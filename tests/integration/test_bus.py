@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,46 @@ def test_a_body_that_is_no_message_lands_in_the_dead_letters(bus: Bus, start: St
     connection.close()
     until(lambda: bus.depth("exporter.info.requested.dead") == 3)
     assert bus.depth("exporter.info.requested") == 0
+
+
+def test_the_ledger_is_told_of_a_bad_message_if_its_series_can_be_read(
+    bus: Bus, start: Starter
+) -> None:
+    start("echo")
+    body = info(3).payload()
+    del body["order"]["out"]
+    connection = pika.BlockingConnection(pika.URLParameters(bus.url))
+    properties = pika.BasicProperties(correlation_id="b-0001", type="info.requested")
+    connection.channel().basic_publish(
+        topology.EXCHANGE, "info.requested", json.dumps(body).encode(), properties
+    )
+    connection.close()
+    failed = WorkFailed.model_validate(bus.wait_for("ledger.work.failed")[1])
+    assert (failed.batch_id, failed.series_uid) == ("b-0001", "1.2.3")
+    assert (failed.queue, failed.reason) == ("exporter.info.requested", "bad_message")
+
+
+def _delivery(channel: Any) -> Any:
+    return channel.basic_get("exporter.info.requested")[0]
+
+
+def test_a_message_under_which_its_worker_dies_again_and_again_is_buried(
+    bus: Bus, start: Starter
+) -> None:
+    bus.publisher.publish(info(3))
+    for _ in range(10):
+        # What a killed worker does, without waiting for ten of them to start.
+        connection = pika.BlockingConnection(pika.URLParameters(bus.url))
+        channel = connection.channel()
+        method = until(partial(_delivery, channel))
+        channel.basic_nack(method.delivery_tag, requeue=True)
+        connection.close()
+    process = start("echo")
+    properties, _ = bus.wait_for("exporter.info.requested.dead")
+    assert properties.headers["x-reason"] == "redelivered_too_often"
+    failed = WorkFailed.model_validate(bus.wait_for("ledger.work.failed")[1])
+    assert (failed.series_uid, failed.reason) == ("1.2.3", "redelivered_too_often")
+    assert process.lines() == []
 
 
 def test_a_killed_workers_message_is_redelivered(bus: Bus, start: Starter) -> None:

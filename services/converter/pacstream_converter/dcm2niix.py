@@ -7,6 +7,7 @@ incomplete; 12 wrong option.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ LOG_REASONS = (
 )
 """What dcm2niix prints, in lower case, and our reason code; the first that is found counts."""
 
+STOPPED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL})
+"""Signals that come with the end of the service or of the machine's memory, not with the series."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -49,9 +53,12 @@ class Verdict:
 def judge(exit_code: int, log_text: str, images: int) -> Verdict:
     """What became of the series, given how many NIfTI files dcm2niix wrote.
 
-    Raises RetryLaterError `disk` if it could not use its folders or write.
+    Raises RetryLaterError `disk` if it could not use its folders or write, `interrupted` if it was
+    stopped from outside.
     """
     text = log_text.lower()
+    if -exit_code in STOPPED:
+        raise RetryLaterError("dcm2niix was stopped from outside", code="interrupted")
     if exit_code in (5, 6, 7) or "disk full" in text:
         raise RetryLaterError("dcm2niix can't use its working folder", code="disk")
     reason = next((code for phrase, code in LOG_REASONS if phrase in text), "")

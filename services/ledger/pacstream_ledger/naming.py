@@ -23,7 +23,10 @@ OWNER = select(FOLDERS.c.owner).where(
 
 
 def plain(text: str) -> str:
-    """Runs of anything but ASCII letters and digits become one `_`, as in PACSMAN."""
+    """PACSMAN's rule, on the true value: runs of anything but ASCII letters and digits become `_`.
+
+    (PACSMAN had lost spaces, slashes and other letters before it applied the rule.)
+    """
     return re.sub(r"[^0-9A-Za-z]+", "_", text.strip())
 
 

@@ -53,7 +53,7 @@ class Intake:
         """Commit and announce all. Raises RetryLaterError if our own disk or broker refused."""
         self._deposit.finish()
         if self.statuses[OUT_OF_RESOURCES]:
-            raise RetryLaterError("instances could not be written", code="disk_error")
+            raise RetryLaterError("instances could not be written", code="disk")
 
     def _counted(self, status: int) -> int:
         self.statuses[status] += 1

@@ -70,7 +70,7 @@ def _write_order(request: SeriesRequested, archive: Archive) -> None:
         archive.write_order(request.order)
     except OSError as error:
         reason = errno.errorcode.get(error.errno or 0, "io_error")
-        raise RetryLaterError(f"no order file: {reason}", code="disk_error") from None
+        raise RetryLaterError(f"no order file: {reason}", code="disk") from None
 
 
 def _from_either(

@@ -7,14 +7,14 @@ from pacstream.associations import Associations
 from pacstream.bus import Emitter, Service, subscribes_to
 from pacstream.messages import SeriesRequested
 from pacstream.receiving.siblings import Presence
-from pacstream.settings import load_settings
+from pacstream.settings import MOST_MOVES, load_settings
 from pacstream_retrieve.retrieval import Means, retrieve
 
 SETTINGS = load_settings()
 ARCHIVE = Archive(SETTINGS.data)
 PRESENCE = Presence(ARCHIVE.run)
 ASSOCIATIONS = Associations(
-    limit=SETTINGS.pacs_concurrency,
+    limit=MOST_MOVES,
     timeout_s=SETTINGS.response_timeout_s,
     connection_timeout_s=SETTINGS.connection_timeout_s,
 )

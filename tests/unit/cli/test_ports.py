@@ -89,13 +89,26 @@ def test_a_fixed_port_is_not_given_to_another_name() -> None:
 
 
 def test_a_reserved_port_is_taken_for_others_and_open_to_the_store_scp() -> None:
-    port = ports.free_port(ports.FIRST + 6000)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
 
     with ports.reserve(port, "127.0.0.1"), socket.socket() as scp:
         assert not ports.is_free(port)
         scp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         scp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         scp.bind(("127.0.0.1", port))
+
+
+def test_a_port_with_connections_in_time_wait_can_be_reserved() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        accepted.close()
+        assert client.recv(1) == b""
+        client.close()
+
+    ports.reserve(port, "127.0.0.1").close()
 
 
 def test_a_record_that_cannot_be_understood_is_as_none(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from pacstream.errors import RetryLaterError
@@ -34,6 +36,13 @@ def test_every_end_of_dcm2niix_has_a_state_and_a_reason(
 ) -> None:
     verdict = judge(exit_code, log_text, images)
     assert (verdict.state, verdict.reason) == (state, reason)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stop_from_outside_is_no_verdict_on_the_series(number: signal.Signals) -> None:
+    with pytest.raises(RetryLaterError) as raised:
+        judge(-number, "", 1)
+    assert raised.value.code == "interrupted"
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_full_disk_of_ours_is_tried_again_later(
     with pacs_for(settings, series) as pacs, pytest.raises(RetryLaterError) as raised:
         bench.ask(request_for(get_node(pacs), series[0]))
 
-    assert raised.value.code == "disk_error"
+    assert raised.value.code == "disk"
     assert parts(archive) == []
 
 

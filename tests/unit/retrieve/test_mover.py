@@ -307,7 +307,7 @@ def test_an_order_file_that_cannot_be_written_is_retried(archive: Archive, bench
     with FakePacs([instance]) as pacs, pytest.raises(RetryLaterError) as raised:
         bench.ask(request_for(pacs.node(), instance))
 
-    assert raised.value.code == "disk_error"
+    assert raised.value.code == "disk"
     assert pacs.asked("C-MOVE") == []
 
 
