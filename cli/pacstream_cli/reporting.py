@@ -180,19 +180,18 @@ def exit_code(status: View) -> int:
 def print_report(report: View, console: Console) -> None:
     """A line for each row, then what was not delivered and why, then where the results are."""
     table = Table(title=f"batch {report['batch_id']} ({report['name']}): {state_of(report)}")
-    for column in ("row", "state", "series", "instances", "done", "withheld", "failed", "remark"):
+    counted = ["expected", "done", "withheld", "failed"]
+    counted += [key for key in ("cancelled", "pending") if report["instances"][key]]
+    for column in ("row", "state", "series", *counted, "remark"):
         words = column in ("state", "remark")
         table.add_column(column, justify="left" if words else "right", overflow="fold")
     for row in report["report"]:
-        counts = {
-            key: sum(series["instances"][key] for series in row["series"])
-            for key in ("expected", "done", "withheld", "failed")
-        }
+        counts = [sum(one["instances"][key] for one in row["series"]) for key in counted]
         table.add_row(
             str(row["row"]),
             row_state(row),
             str(len(row["series"])),
-            *(str(counts[key]) for key in ("expected", "done", "withheld", "failed")),
+            *map(str, counts),
             remark(row),
         )
     console.print(table)

@@ -15,6 +15,7 @@ from pacstream_anonymizer.refusal import REASONS
 from pacstream_cli.main import pacstream
 from pacstream_converter.dcm2niix import LOG_REASONS
 from pacstream_converter.originals import NOT_IMAGES
+from pacstream_ledger.breaker import FAILING, NOT_TRIED
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = ROOT / "docs/operations.md"
@@ -23,20 +24,29 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REPORTING = ("anonymizer", "converter", "exporter", "ledger", "query", "retrieve")
 """Services whose reason codes reach a report; those of the store SCP name quarantine folders."""
 
+RECEIVING = ROOT / "shared/pacstream/receiving"
+"""What C-STORE, C-GET and WADO-RS share: its reasons name quarantine folders, too."""
+
+TOLD_TO_NOBODY = frozenset({"dead_letter", "move_does_not_work"})
+"""Codes of the ledger's table of C-MOVEs, and of the log of retrieve."""
+
 REASON_CODE = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 REASON_KEYWORDS = frozenset({"code", "reason", "broken"})
-REASON_VARIABLES = frozenset({"reason", "broken"})
-REASON_FUNCTIONS = frozenset({"reason", "reason_of", "_failure", "_kind", "_rejection_code"})
-REASON_ARGUMENT = {"Verdict": 1, "Refusal": 0}
-"""Classes that take a reason code by position."""
+REASON_VARIABLES = frozenset({"reason", "broken", "REASONS", "REFUSALS"})
+REASON_FUNCTIONS = frozenset(
+    {"reason", "reason_of", "reason_of_http", "refusal", "_failure", "_kind", "_read"}
+)
+REASON_ARGUMENT = {"Verdict": 1, "Refusal": 0, "not_sent": 0}
+"""Classes and functions that take a reason code by position."""
 
 OPTION = re.compile(r"(?<!\S)--?[a-z][\w-]*")
 
 
-def syntax_trees(*folders: Path) -> Iterator[ast.Module]:
+def syntax_trees(*folders: Path, without: Path | None = None) -> Iterator[ast.Module]:
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
-            yield ast.parse(path.read_text("utf-8"))
+            if without is None or without not in path.parents:
+                yield ast.parse(path.read_text("utf-8"))
 
 
 def literals(node: ast.AST | None) -> set[str]:
@@ -95,16 +105,17 @@ def codes_in_the_code() -> set[str]:
     folders = [ROOT / f"services/{name}/pacstream_{name}" for name in REPORTING]
     default_codes = codes_of_exception_classes()
     found = {*REASONS, *(code for _, code in LOG_REASONS), *(code for _, code in NOT_IMAGES)}
-    for tree in syntax_trees(ROOT / "shared/pacstream", *folders):
+    found |= NOT_TRIED | FAILING
+    for tree in syntax_trees(ROOT / "shared/pacstream", *folders, without=RECEIVING):
         for node in ast.walk(tree):
             found |= codes_in(node, default_codes)
-    return found
+    return found - TOLD_TO_NOBODY
 
 
 def quarantine_folders_in_the_code() -> set[str]:
-    """Reasons of the store SCP (literal) and of the anonymizer (all that it withholds for)."""
+    """Reasons of the receivers (literal) and of the anonymizer (all that it withholds for)."""
     found = set(REASONS)
-    for tree in syntax_trees(ROOT / "services/store_scp/pacstream_store_scp"):
+    for tree in syntax_trees(RECEIVING):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 if node.func.attr in ("_aside", "quarantine_path"):
@@ -150,14 +161,22 @@ def commands_of(document: Path) -> list[str]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    names = {name for parameter in command.params for name in parameter.opts}
-    return names | {"--help", "-h"}
+    """With those of its subcommands, and both sides of options such as `--write/--no-write`."""
+    names = {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return names.union({"--help", "-h"}, *(options_of(one) for one in below))
 
 
 def wrong_commands(document: Path) -> Iterator[str]:
     every_option = {o for one in pacstream.commands.values() for o in options_of(one)}
     for code in commands_of(document):
-        call = re.match(r"(?:\$ )?(?:[A-Z_]+=\S* )*(?:\S*/)?pacstream ([a-z_]+)\b", code)
+        call = re.match(
+            r"(?:\$ )?(?:[A-Z_]+=\S* )*(?:\S*/)?pacstream ([a-z]+(?:[_-][a-z]+)*)\b", code
+        )
         command = pacstream.commands.get(call[1]) if call else None
         known = options_of(command) if command else every_option
         is_ours = call is not None or code.startswith("--")

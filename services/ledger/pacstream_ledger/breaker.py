@@ -38,6 +38,7 @@ FAILING = frozenset(
     {
         "timed_out",
         "stalled",
+        "deadline",
         "aborted",
         "no_answer",
         "nothing_sent",

@@ -92,6 +92,11 @@ def resume(ledger: Ledger, batch_id: str) -> None:
     with ledger.writing() as db:
         _require_open(db, batch_id)
         _set(db, batch_id, control="running")
+        # The time of the pause does not count as time that the PACS let nothing be tried.
+        waiting = update(ORDERS).where(
+            ORDERS.c.batch_id == batch_id, ORDERS.c.retrieval == "waiting"
+        )
+        db.execute(waiting.values(waiting_since=ledger.clock(), untried_since=None))
 
 
 def set_priority(ledger: Ledger, batch_id: str, priority: int) -> None:

@@ -27,7 +27,9 @@ from pacstream_ledger.gate import is_empty_success
 from pacstream_ledger.schema import BATCHES, EXPECTED, ORDERS, RECEIVED, ROWS, insert_new, put
 from pacstream_ledger.states import LISTED, UNDER_WAY, state_of
 
-HOPELESS = frozenset({"move_destination_unknown"})
+HOPELESS = frozenset(
+    {"move_destination_unknown", "no_web_url", "storage_role_refused", "access_denied"}
+)
 """Reasons after which another C-MOVE of the same series can't help."""
 
 FINE = frozenset({"", "sub_operations_warned"})

@@ -76,14 +76,17 @@ class Scheduler:
             self.ledger.end_move(db, silent_move)
 
     def _fail_untried(self, db: Connection, pacs: str) -> None:
-        """Series that have waited for too long for a PACS that takes none."""
-        limit = self.ledger.clock() - self.untried_limit_s
-        breaker = breaker_of(self.ledger.gate.row(db, pacs))
+        """Series that have waited for too long for a PACS that takes none. Hours outside its
+        windows do not count, and none fails while the disk is the reason."""
+        row = self.ledger.gate.row(db, pacs)
+        breaker = breaker_of(row)
+        if (breaker.state == "closed" and not breaker.failures) or self.ledger.gate.disk_is_low():
+            return
+        windows = self.ledger.gate.throttle(row).windows
+        limit = windows.began(self.ledger.clock(), self.untried_limit_s)
         too_long: ColumnElement[bool] = ORDERS.c.untried_since <= limit
         if breaker.failing_since is not None and breaker.failing_since <= limit:
             too_long = or_(too_long, ORDERS.c.waiting_since <= limit)
-        elif breaker.state == "closed" and not breaker.failures:
-            return
         query = (
             select(ORDERS)
             .join(BATCHES, BATCHES.c.batch_id == ORDERS.c.batch_id)

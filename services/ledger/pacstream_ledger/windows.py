@@ -19,6 +19,10 @@ DAY_MINUTES = 24 * 60
 HOURS = re.compile(r"([a-z]{3,5})(?:-([a-z]{3}))? +(\d\d?):(\d\d)-(\d\d?):(\d\d)")
 
 
+STEP_S = 600.0
+FURTHEST_S = 60 * 86400.0
+
+
 @dataclass(frozen=True)
 class Hours:
     """Minutes after midnight on some days of the week (Monday is 0); `end` may pass midnight."""
@@ -57,6 +61,17 @@ class Windows:
             for hours in self._of_day(today + timedelta(days=offset))
         )
         return min(start for start in starts if start > now)
+
+    def began(self, now: float, open_s: float) -> float:
+        """Since when the hours have been open for `open_s` seconds, to ten minutes; closed hours do
+        not count. Looks back for two months at most."""
+        if not self.hours:
+            return now - open_s
+        moment = now
+        while open_s > 0 and now - moment < FURTHEST_S:
+            moment -= STEP_S
+            open_s -= STEP_S if self.is_open(moment) else 0
+        return moment
 
     def _covers(self, day: date, minute: int) -> bool:
         return any(hours.start <= minute < hours.end for hours in self._of_day(day))

@@ -10,7 +10,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from pacstream.errors import InputError
-from pacstream.settings import Settings
+from pacstream.settings import MOST_MOVES, Settings
 from pacstream_cli.commands_stack import changes, duration
 from pacstream_cli.stack import (
     PROGRAMS,
@@ -85,11 +85,11 @@ def test_every_process_has_a_health_port_of_its_own(stack: Stack) -> None:
     assert len(ports) == len(set(ports)) == 9
 
 
-def test_retrieve_works_on_as_many_series_as_the_pacs_may_be_asked_for(stack: Stack) -> None:
+def test_retrieve_takes_as_many_moves_as_the_ledger_may_ever_release(stack: Stack) -> None:
     stack.write_config()
 
     _, environment = configured(stack)["retrieve"]
-    assert environment["PACSTREAM_WORKERS"] == "5"
+    assert environment["PACSTREAM_WORKERS"] == str(MOST_MOVES)
 
 
 def test_the_environment_tells_where_the_ledger_and_the_store_scp_are(stack: Stack) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pacstream.messages import SeriesMoved, WorkFailed
+from pacstream_ledger import control
 from pacstream_ledger.throttle import Throttle
 from tests.fakes.driven import Driven, series_of
 from tests.fakes.line import FakeLine, make_batch, make_found
@@ -132,6 +133,29 @@ def test_series_that_stay_untried_for_a_day_fail_with_the_reason(tmp_path: Path)
     assert report["series"] == {"failed": 5}
     assert {one["reason"] for one in series_of(report).values()} == {"pacs_unreachable"}
     assert driven.clock.now < 1000.0 + 25 * 3600.0
+
+
+def test_closed_hours_do_not_count_as_hours_in_which_nothing_could_be_tried(
+    tmp_path: Path,
+) -> None:
+    # The clock starts on a Thursday, 1970-01-01 00:16 UTC.
+    driven = driven_with(tmp_path, 3, Throttle(moves=1, window="Thu 00:00-01:00"))
+    driven.end(driven.requested()[0], reason="pacs_unreachable")
+    for days in range(1, 15):
+        driven.clock.now = 1000.0 + days * 86400.0
+        driven.scheduler.tick()
+    assert driven.report()["series"] == {"pending": 3}
+
+
+def test_the_time_of_a_pause_does_not_count_either(tmp_path: Path) -> None:
+    driven = driven_with(tmp_path, 3, Throttle(moves=1))
+    driven.end(driven.requested()[0], reason="pacs_unreachable")
+    control.pause(driven.ledger, "b-0001")
+    driven.clock.now += 3 * 86400.0
+    driven.scheduler.tick()
+    control.resume(driven.ledger, "b-0001")
+    driven.scheduler.tick()
+    assert driven.report()["series"] == {"pending": 3}
 
 
 def test_a_series_that_has_just_come_is_not_failed_for_an_old_outage(tmp_path: Path) -> None:

@@ -81,3 +81,11 @@ def test_no_hours_are_always_open() -> None:
 def test_hours_that_are_none_are_refused_with_the_part_that_is_wrong(text: str) -> None:
     with pytest.raises(ValueError, match=text.split()[0]):
         parse_hours(f"Sat 10:00-11:00, {text}")
+
+
+def test_open_time_is_counted_back_over_closed_hours() -> None:
+    monday_noon = at("2026-01-05 12:00")
+    assert windows(NIGHTS).began(monday_noon, 6 * 3600) == at("2026-01-04 18:00")
+    assert windows(NIGHTS).began(monday_noon, 30 * 3600) == at("2026-01-03 18:00")
+    assert windows("Wed 00:00-12:00").began(monday_noon, 24 * 3600) == at("2025-12-24 00:00")
+    assert windows("").began(monday_noon, 3600.0) == monday_noon - 3600.0
