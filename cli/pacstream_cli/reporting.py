@@ -181,7 +181,7 @@ def print_report(report: View, console: Console) -> None:
     """A line for each row, then what was not delivered and why, then where the results are."""
     table = Table(title=f"batch {report['batch_id']} ({report['name']}): {state_of(report)}")
     counted = ["expected", "done", "withheld", "failed"]
-    counted += [key for key in ("cancelled", "pending") if report["instances"][key]]
+    counted += [key for key in ("cancelled", "pending") if report["instances"].get(key)]
     for column in ("row", "state", "series", *counted, "remark"):
         words = column in ("state", "remark")
         table.add_column(column, justify="left" if words else "right", overflow="fold")
