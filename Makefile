@@ -33,7 +33,8 @@ imports: ## who may import whom
 	$(BIN)/lint-imports
 
 tests: ## all tests that do not take minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest tests/unit -m "not slow" -n 4
+	$(BIN)/python -m pytest tests/integration tests/e2e -m "not slow"
 
 test-slow: ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -45,7 +46,7 @@ bench-retrieve: ## retrieval from Orthanc, beside PACSIFIER and DCMTK
 	$(BIN)/python -m bench.retrieve
 
 unit: ## the tests that need no server
-	$(BIN)/python -m pytest tests/unit -m "not pacs and not rabbitmq and not slow"
+	$(BIN)/python -m pytest tests/unit -m "not pacs and not rabbitmq and not slow" -n 4
 
 format: ## format, and fix what lint can fix
 	$(BIN)/ruff format .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,7 +207,11 @@ def test_a_duration_is_hours_minutes_seconds() -> None:
     assert duration(3725) == "1:02:05"
 
 
-def test_the_private_socket_folder_is_not_made_when_it_is_not_needed(stack: Stack) -> None:
-    stack.write_config()
+def test_the_private_socket_folder_is_not_made_when_it_is_not_needed() -> None:
+    with tempfile.TemporaryDirectory() as short:
+        stack = Stack(
+            Settings(data=Path(short), amqp_url=ELSEWHERE), {"PACSTREAM_AMQP_URL": ELSEWHERE}
+        )
+        stack.write_config()
 
-    assert stack.running().socket.parent == stack.run
+        assert stack.running().socket.parent == stack.run
