@@ -48,15 +48,17 @@ MARKS = {
     "untried": "[red]?[/]",
 }
 
-
-@click.command()
-@click.option(
+CONFIG = click.option(
     "--config",
     "-c",
     type=click.Path(path_type=Path),
     required=True,
     help="JSON with the PACS's and our own address and AE titles",
 )
+
+
+@click.command()
+@CONFIG
 @click.option(
     "--profile",
     type=click.Path(path_type=Path),
@@ -166,13 +168,7 @@ def _show(view: dict[str, Any], note: str) -> None:
 @click.command()
 @click.argument("query", required=False, type=click.Path(path_type=Path))
 @click.option("--queryfile", "-q", type=click.Path(path_type=Path), help="the queries")
-@click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="JSON with the PACS's and our own address and AE titles",
-)
+@CONFIG
 @click.option(
     "--profile",
     type=click.Path(path_type=Path),

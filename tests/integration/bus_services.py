@@ -7,20 +7,20 @@ import eventlet
 
 eventlet.monkey_patch()
 
-import sys  # noqa: E402  (after monkey patching, as eventlet needs)
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
+import sys
+import time
+from pathlib import Path
 
-from pacstream.bus import Emitter, Service, subscribes_to  # noqa: E402
-from pacstream.errors import RejectedError, RetryLaterError  # noqa: E402
-from pacstream.messages import (  # noqa: E402
+from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.errors import RejectedError, RetryLaterError
+from pacstream.messages import (
     InfoRequested,
     InfoWritten,
     QueryAnswered,
     QueryRequested,
     SeriesRequested,
 )
-from pacstream.runner import run_service  # noqa: E402
+from pacstream.runner import run_service
 
 MARKS = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("/dev/null")
 

@@ -7,14 +7,14 @@ import eventlet
 
 eventlet.monkey_patch()
 
-import os  # noqa: E402  (after monkey patching, as eventlet needs)
-import sys  # noqa: E402
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
+import os
+import sys
+import time
+from pathlib import Path
 
-from pacstream.bus import Emitter, Service, subscribes_to  # noqa: E402
-from pacstream.messages import SeriesMoved, SeriesRequested  # noqa: E402
-from pacstream.runner import run_service  # noqa: E402
+from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.messages import SeriesMoved, SeriesRequested
+from pacstream.runner import run_service
 
 MARKS = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("/dev/null")
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 0.5

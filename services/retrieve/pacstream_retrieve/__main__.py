@@ -4,7 +4,7 @@ import eventlet
 
 eventlet.monkey_patch()
 
-from pacstream.runner import run_service  # noqa: E402  (after monkey patching, as eventlet needs)
-from pacstream_retrieve.service import RetrieveService  # noqa: E402
+from pacstream.runner import run_service
+from pacstream_retrieve.service import RetrieveService
 
 run_service(RetrieveService)
