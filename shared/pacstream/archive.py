@@ -24,7 +24,8 @@ from pacstream.errors import RejectedError, ZoneError
 from pacstream.messages import Order
 
 UID = re.compile(r"[0-9][0-9.]{0,63}")
-PART_SUFFIX = ".part"
+PART_SUFFIX, WHOLE_SUFFIX = ".part", ".whole"
+"""Temporary names: being written; written, but not yet announced."""
 
 
 class OrderFile(BaseModel):

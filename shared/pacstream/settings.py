@@ -69,10 +69,40 @@ class Settings(BaseModel):
         description="free part of the disk below which nothing is asked for",
     )
     disk_low_bytes: int = Field(default=2_000_000_000, ge=0, description="the same, in bytes")
+    disk_low_inodes: int = Field(default=20_000, ge=0, description="the same, in files")
+    disk_full_bytes: int = Field(
+        default=500_000_000, ge=0, description="free bytes below which no instance is taken"
+    )
+    disk_full_inodes: int = Field(default=2_000, ge=0, description="the same, in files")
     store_host: str = Field(default="0.0.0.0", description="where the store SCP listens")
     store_port: int = Field(default=11112, ge=1, le=65535, description="its port")
     store_aet: str = Field(
         default="PACSTREAM", min_length=1, max_length=16, description="its AE title"
+    )
+    store_calling_aets: str = Field(
+        default="",
+        description="calling AE titles that may associate, separated by commas; empty: all",
+    )
+    store_require_called_aet: bool = Field(
+        default=False, description="refuse associations that call another AE title"
+    )
+    store_private_classes: bool = Field(
+        default=True, description="accept storage of private SOP classes"
+    )
+    store_maximum_pdu: int = Field(
+        default=131072, ge=0, le=1 << 31, description="longest P-DATA-TF PDU; 0: any"
+    )
+    store_associations: int = Field(
+        default=100, ge=1, description="associations at once, in each process"
+    )
+    store_read_timeout_s: float = Field(
+        default=30.0, gt=0, description="time for each 128 KiB of a message that has begun"
+    )
+    store_idle_timeout_s: float = Field(
+        default=60.0, gt=0, description="longest silence between two messages"
+    )
+    durable_ack: bool = Field(
+        default=False, description="answer a C-STORE when the instance is durable, not before"
     )
     commit_instances: int = Field(default=64, ge=1, description="largest group commit")
     commit_ms: int = Field(default=50, ge=1, description="longest wait before a group commit")
@@ -84,6 +114,12 @@ class Settings(BaseModel):
     def retry_delays(self) -> tuple[int, ...]:
         """The pauses in milliseconds, shortest first."""
         return tuple(sorted(int(delay) for delay in self.retry_delays_ms.split(",")))
+
+    @property
+    def calling_aets(self) -> frozenset[str]:
+        """The AE titles that may associate with the store SCP; none: all."""
+        titles = (title.strip() for title in self.store_calling_aets.split(","))
+        return frozenset(title for title in titles if title)
 
     @property
     def database_url(self) -> str:

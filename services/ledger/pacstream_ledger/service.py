@@ -9,6 +9,7 @@ from typing import Any
 
 from pacstream.archive import Archive
 from pacstream.bus import Emitter, Service, answers_http, every, subscribes_to
+from pacstream.disk import Watermark
 from pacstream.errors import InputError
 from pacstream.messages import (
     InfoWritten,
@@ -26,7 +27,6 @@ from pacstream.messages import (
 )
 from pacstream.settings import load_settings
 from pacstream_ledger import control, views
-from pacstream_ledger.disk import Watermark
 from pacstream_ledger.ledger import Ledger
 from pacstream_ledger.scheduler import Scheduler
 from pacstream_ledger.schema import open_database
@@ -39,7 +39,10 @@ LEDGER = Ledger(
     ARCHIVE.instances,
     cancel=ARCHIVE.cancel,
     disk_is_low=Watermark(
-        SETTINGS.data, percent=SETTINGS.disk_low_percent, size=SETTINGS.disk_low_bytes
+        SETTINGS.data,
+        percent=SETTINGS.disk_low_percent,
+        size=SETTINGS.disk_low_bytes,
+        inodes=SETTINGS.disk_low_inodes,
     ).is_reached,
     throttle=Throttle(moves=SETTINGS.pacs_concurrency),
     rounds=SETTINGS.rounds,

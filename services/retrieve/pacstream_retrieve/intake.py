@@ -13,7 +13,8 @@ from pacstream.archive import Archive
 from pacstream.errors import RetryLaterError
 from pacstream.receiving.commit import Publish
 from pacstream.receiving.deposit import Deposit
-from pacstream.receiving.receiver import KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS, Receiver
+from pacstream.receiving.receiver import KEPT_ASIDE, SUCCESS, Receiver
+from pacstream.receiving.reception import OUT_OF_RESOURCES
 
 IN_MEMORY = 32 << 20
 """Bytes of one instance that are kept in memory before its UIDs are known."""

@@ -1,22 +1,30 @@
-"""The association server: takes C-STORE and C-ECHO, hands instances to the receiver."""
+"""The association server: pynetdicom's, with a request handler that has its own data path."""
 
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import socketserver
-from typing import cast
+import threading
+import time
+from collections.abc import Callable
+from typing import ClassVar, cast
 
-from pynetdicom import _config, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
-from pacstream.dimse import NO_DELAY, new_ae
-from pacstream.receiving.receiver import SUCCESS, Receiver
+from pacstream.dimse import new_ae
+from pacstream_store_scp.conversation import Begin, Conversation
+from pacstream_store_scp.negotiation import VERIFICATION, Policy, RejectedAssociation
 
 log = logging.getLogger(__name__)
 
-VERIFICATION = "1.2.840.10008.1.1"
-ASSOCIATIONS = 100
+CONNECTIONS = 2000
+HANDLES_IN_RESERVE = 256
+"""File handles that are never spent on connections: for files, the broker, the logs."""
+IDLE_S = 2.0
+"""How long an association may be silent when the process is to end."""
+POLL_S = 0.05
 
 
 class SharedPortServer(ThreadedAssociationServer):
@@ -24,13 +32,30 @@ class SharedPortServer(ThreadedAssociationServer):
 
     allow_reuse_port = True
     daemon_threads = True
-    request_queue_size = 64
+    request_queue_size = 128
+
+    policy: Policy
+    begin: Begin
+    read_s: float
+    idle_s: float
+    most_associations: int
+    has_room: Callable[[], bool]
 
     def server_bind(self) -> None:
         # pynetdicom's own server_bind leaves allow_reuse_port out
         listener = cast(socket.socket, self.socket)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         super().server_bind()
+        # its time-out would be that of every connection
+        listener.settimeout(None)
+        self._conversations: set[Conversation] = set()
+        self._established = 0
+        self._lock = threading.Lock()
+        self._connections = most_connections()
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """No thread for a connection more than the process can bear."""
+        return len(self._conversations) < self._connections
 
     def shutdown(self) -> None:
         """Stop listening; associations under way go on."""
@@ -38,30 +63,116 @@ class SharedPortServer(ThreadedAssociationServer):
         socketserver.BaseServer.shutdown(self)
         self.server_close()
 
+    def drain(self, grace_s: float) -> None:
+        """Let associations go on for `grace_s`, and abort those that have nothing to send."""
+        end = time.monotonic() + grace_s
+        while self.conversations and time.monotonic() < end:
+            for conversation in self.conversations:
+                conversation.hang_up(IDLE_S)
+            time.sleep(POLL_S)
+        for conversation in self.conversations:
+            conversation.cut_off()
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        with self._lock:
+            return list(self._conversations)
+
+    @property
+    def associations(self) -> int:
+        """Connections that have become associations."""
+        return self._established
+
+    def converse(self, connection: socket.socket) -> None:
+        """Serve one connection to its end."""
+        admission = _Admission(self)
+        conversation = Conversation(
+            connection,
+            self.policy,
+            admission,
+            self.begin,
+            read_s=self.read_s,
+            idle_s=self.idle_s,
+        )
+        with self._lock:
+            self._conversations.add(conversation)
+        try:
+            conversation.run()
+        finally:
+            with self._lock:
+                self._conversations.discard(conversation)
+                self._established -= admission.given
+
+    def admit(self) -> tuple[int, int, int] | None:
+        """Count an association in, or say why not."""
+        if not self.has_room():
+            return RejectedAssociation.CONGESTION
+        with self._lock:
+            if self._established >= self.most_associations:
+                return RejectedAssociation.LOCAL_LIMIT
+            self._established += 1
+        return None
+
     def handle_error(self, request: object, client_address: object) -> None:
         log.exception("a connection failed")
 
 
-def new_server(
-    receiver: Receiver, address: tuple[str, int], aet: str, timeout_s: float
-) -> SharedPortServer:
-    """A storage SCP that listens, not yet serving. Raises OSError if the port is taken.
+class _Admission:
+    def __init__(self, server: SharedPortServer) -> None:
+        self._server = server
+        self.given = 0
 
-    Every SOP class that is not known to be something else is storage, private ones too, and of
-    the proposed transfer syntaxes the sender's first is accepted: data sets are never decoded.
-    """
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
-    _config.LOG_HANDLER_LEVEL = "none"
-    ae = new_ae(aet, timeout_s)
-    ae.maximum_associations = ASSOCIATIONS
+    def __call__(self) -> tuple[int, int, int] | None:
+        refusal = self._server.admit()
+        self.given = int(refusal is None)
+        return refusal
+
+
+class ConnectionHandler(socketserver.BaseRequestHandler):
+    """One connection, in its own thread."""
+
+    OPTIONS: ClassVar = [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    ]
+
+    def handle(self) -> None:
+        connection = cast(socket.socket, self.request)
+        try:
+            for option in self.OPTIONS:
+                connection.setsockopt(*option)
+        except OSError:
+            return  # it has ended already
+        cast(SharedPortServer, self.server).converse(connection)
+
+
+def most_connections() -> int:
+    """Connections that one process takes: as many as its file handles allow, 2,000 at most."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + HANDLES_IN_RESERVE
+    if soft < wanted:
+        soft = min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(CONNECTIONS, soft - HANDLES_IN_RESERVE))
+
+
+def new_server(
+    address: tuple[str, int],
+    policy: Policy,
+    begin: Begin,
+    *,
+    has_room: Callable[[], bool],
+    associations: int,
+    read_s: float,
+    idle_s: float,
+) -> SharedPortServer:
+    """A storage SCP that listens, not yet serving. Raises OSError if the port is taken."""
+    ae = new_ae(policy.aet, read_s)
     ae.add_supported_context(VERIFICATION)
-    server = ae.make_server(
-        address,
-        evt_handlers=[
-            NO_DELAY,
-            (evt.EVT_C_STORE, receiver.on_c_store),
-            (evt.EVT_C_ECHO, lambda event: SUCCESS),
-        ],
-        server_class=SharedPortServer,
+    server = cast(
+        SharedPortServer,
+        ae.make_server(address, server_class=SharedPortServer, request_handler=ConnectionHandler),
     )
-    return cast(SharedPortServer, server)
+    server.policy, server.begin, server.has_room = policy, begin, has_room
+    server.read_s, server.idle_s, server.most_associations = read_s, idle_s, associations
+    return server

@@ -12,14 +12,16 @@ from http.server import ThreadingHTTPServer
 
 from pacstream import logs
 from pacstream.archive import Archive
-from pacstream.errors import InputError
+from pacstream.disk import Watermark
+from pacstream.errors import InputError, RejectedError
 from pacstream.receiving.commit import Committer, Publish
 from pacstream.receiving.handover import WrittenInstance
 from pacstream.receiving.receiver import Receiver
-from pacstream.receiving.siblings import Presence, living, remove_stale_parts
+from pacstream.receiving.siblings import Presence, living, remove_stale_parts, take_over
 from pacstream.settings import Settings
 from pacstream_store_scp.health import serve_health
 from pacstream_store_scp.listener import SharedPortServer, new_server
+from pacstream_store_scp.negotiation import Policy
 from pacstream_store_scp.port import holders
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ ASSOCIATION_GRACE_S = 20.0
 COMMIT_GRACE_S = 10.0
 GROUPS_QUEUED = 4
 POLL_S = 0.05
+DISK_REMEMBERED_S = 0.25
 HOLD_S = 10.0
 """How long a sender waits while the committer is behind or the broker away."""
 
@@ -47,14 +50,19 @@ class StoreScp:
             publish,
             connect,
             instances=settings.commit_instances,
-            delay_s=settings.commit_ms / 1000,
+            delay_s=0.0 if settings.durable_ack else settings.commit_ms / 1000,
+        )
+        self._disk = Watermark(
+            self._archive.incoming,
+            size=settings.disk_full_bytes,
+            inodes=settings.disk_full_inodes,
+            remember_s=DISK_REMEMBERED_S,
         )
         self._listening = False
 
     def start(self) -> None:
         """Remove what dead processes left, then listen. Raises InputError if a port is taken."""
         started = time.time()
-        self._archive.incoming.mkdir(parents=True, exist_ok=True)
         self._presence = Presence(self._archive.run)
         siblings = living(self._archive.run)
         try:
@@ -63,8 +71,11 @@ class StoreScp:
         except InputError:
             self._presence.end()
             raise
-        removed = remove_stale_parts(self._archive.incoming, set(siblings), started)
+        removed = remove_stale_parts(self._archive, set(siblings), started)
         self._committer.start()
+        threading.Thread(
+            target=self._resume, args=(set(siblings),), name="resume", daemon=True
+        ).start()
         threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="listener", daemon=True
         ).start()
@@ -72,6 +83,20 @@ class StoreScp:
         settings = self._settings
         fields = {"aet": settings.store_aet, "port": settings.store_port, "stale_parts": removed}
         logs.event(log, "listening", **fields)
+
+    def _resume(self, siblings: set[str]) -> None:
+        """Keep and announce what dead processes left. A sender waits for nothing of this."""
+        resumed = 0
+        for whole in take_over(self._archive, self._presence.token, siblings):
+            try:
+                self._receiver.resume(whole)
+                resumed += 1
+            except (OSError, RejectedError) as error:
+                # it stays for the next start
+                reason = {"error_type": type(error).__name__}
+                logs.event(log, "a file left behind can't be kept", logging.WARNING, **reason)
+        if resumed:
+            logs.event(log, "resumed", instances=resumed)
 
     @property
     def is_alive(self) -> bool:
@@ -82,11 +107,7 @@ class StoreScp:
         """Take no more associations, let those under way end, commit and announce the rest."""
         self._listening = False
         self._server.shutdown()
-        end = time.monotonic() + ASSOCIATION_GRACE_S
-        while self._server.active_associations and time.monotonic() < end:
-            time.sleep(POLL_S)
-        for association in self._server.active_associations:
-            association.abort()
+        self._server.drain(ASSOCIATION_GRACE_S)
         announced = self._committer.stop(COMMIT_GRACE_S)
         self._http.shutdown()
         self._presence.end()
@@ -98,15 +119,20 @@ class StoreScp:
             status = "not listening"
         elif not self._committer.broker_reached:
             status = "waiting for the broker"
+        elif self._disk.is_reached():
+            status = "disk full"
         else:
             status = "ok"
         fields: dict[str, object] = {
             "service": "store_scp",
             "status": status,
-            "associations": len(self._server.active_associations),
+            "associations": self._server.associations,
             "queued": self._handovers.qsize(),
         }
         return status == "ok", fields
+
+    def _has_room(self) -> bool:
+        return not self._disk.is_reached()
 
     def _hand_over(self, written: WrittenInstance) -> None:
         self._handovers.put(written, timeout=HOLD_S)
@@ -116,10 +142,30 @@ class StoreScp:
         # The kernel would share the port with the store SCP of another zone without a word.
         if any(holder.pid not in siblings for holder in holders(settings.store_port)):
             raise port_taken("PACSTREAM_STORE_PORT", settings.store_port)
-        receiver = Receiver(self._archive, self._presence.token, self._hand_over)
-        address = (settings.store_host, settings.store_port)
+        self._receiver = Receiver(
+            self._archive,
+            self._presence.token,
+            self._hand_over,
+            has_room=self._has_room,
+            durable_ack=settings.durable_ack,
+        )
+        policy = Policy(
+            settings.store_aet,
+            settings.calling_aets,
+            settings.store_require_called_aet,
+            settings.store_private_classes,
+            settings.store_maximum_pdu,
+        )
         try:
-            return new_server(receiver, address, settings.store_aet, settings.dimse_timeout_s)
+            return new_server(
+                (settings.store_host, settings.store_port),
+                policy,
+                self._receiver.begin,
+                has_room=self._has_room,
+                associations=settings.store_associations,
+                read_s=settings.store_read_timeout_s,
+                idle_s=settings.store_idle_timeout_s,
+            )
         except OSError as error:
             raise _not_listening(error, "PACSTREAM_STORE_PORT", settings.store_port) from None
 

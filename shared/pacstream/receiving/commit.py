@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pacstream import logs
 from pacstream.archive import Archive, flush_folder
 from pacstream.errors import BrokerUnavailableError, UnroutableError
 from pacstream.messages import InstancesReceived, Message, ReceivedInstance
-from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.handover import Fate, WrittenInstance
 from pacstream.receiving.part10 import same_data_set
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ class Committer(threading.Thread):
 
     `connect` and `publish` raise BrokerUnavailableError while there is no broker; both are called
     from this thread only. Nothing is announced before it is durable, and nothing is dropped while
-    the broker is away: the queue fills, and that holds the senders.
+    the broker is away: the queue fills, and that holds the senders. The temporary name of an
+    instance goes when it is announced: by what is left the next process knows what was not.
     """
 
     def __init__(
@@ -66,17 +67,20 @@ class Committer(threading.Thread):
         self._confirmed(self._connect)
         while True:
             group = self._gather()
-            for message in commit(self._archive, group):
-                if not self._confirmed(partial(self._publish, message)):
-                    self.unannounced += len(message.instances)
+            facts = commit(self._archive, group)
+            unsent = [fact for fact in facts if not self._confirmed(partial(self._publish, fact))]
+            if unsent:
+                self.unannounced += sum(len(fact.instances) for fact in unsent)
+            else:
+                forget(group)
             if not group and self._stopping.is_set():
                 return
 
     def stop(self, grace_s: float) -> bool:
         """Commit and announce all that was handed over; call it when nothing more will come.
 
-        Without a broker it gives up after `grace_s`: the files are durable then, and the ledger
-        asks for what it was not told of. False if something could not be announced.
+        Without a broker it gives up after `grace_s`: the files are durable then, and the next
+        process announces them. False if something could not be announced.
         """
         self._stopping.set()
         self.join(grace_s)
@@ -118,18 +122,46 @@ class Committer(threading.Thread):
 def commit(archive: Archive, group: list[WrittenInstance]) -> list[InstancesReceived]:
     """Make a group durable under its final names: one fact for each series and batch.
 
-    Instances that the disk refuses now are left out: the sender's success was too early for them,
-    and the ledger asks for them again. An order file without a batch (a trial) gives no fact.
+    Instances that the disk refuses now are left out: the sender's success was too early for them
+    (unless it waits for the settlement), and the ledger asks for them again. An order file without
+    a batch (a trial) gives no fact. The temporary names stay until `forget`.
     """
-    _start_write_back(group)
-    named = [written for written in group if _named(archive, written)]
+    named = [written for written in _flush(group) if _named(archive, written)]
     gone = {uid for uid in {written.series_uid for written in named} if not _flushed(archive, uid)}
-    named = [written for written in named if written.series_uid not in gone]
+    for written in named:
+        _settle(written, "lost" if written.series_uid in gone else "kept")
     series: dict[tuple[str, str], list[WrittenInstance]] = {}
     for written in named:
-        if written.batch_id:
+        if written.batch_id and written.series_uid not in gone:
             series.setdefault((written.series_uid, written.batch_id), []).append(written)
     return [_fact(archive, members) for members in series.values()]
+
+
+def forget(group: list[WrittenInstance]) -> None:
+    """Remove the temporary names: the group is announced, or need not be."""
+    for written in group:
+        written.part.unlink(missing_ok=True)
+
+
+def _flush(group: list[WrittenInstance]) -> list[WrittenInstance]:
+    """Make the contents of the group durable; those for which it worked."""
+    handles: dict[int, WrittenInstance] = {}
+    for written in group:
+        try:
+            handles[os.open(written.part, os.O_RDONLY | os.O_CLOEXEC)] = written
+        except OSError as error:
+            _lost(written, error)
+    _start_write_back(handles)
+    flushed: list[WrittenInstance] = []
+    for handle, written in handles.items():
+        try:
+            os.fdatasync(handle)
+            flushed.append(written)
+        except OSError as error:
+            _lost(written, error)
+        finally:
+            os.close(handle)
+    return flushed
 
 
 def _flushed(archive: Archive, series_uid: str) -> bool:
@@ -165,21 +197,28 @@ def _final(archive: Archive, written: WrittenInstance) -> Path:
 
 
 def _named(archive: Archive, written: WrittenInstance) -> bool:
-    """Flush and name one file; whether this content has its final name now."""
+    """Name one flushed file; whether this content has its final name now."""
     final = _final(archive, written)
     try:
-        with written.part.open("rb") as file:
-            os.fdatasync(file.fileno())
-        if _claim(written.part, final):
-            return True
-        if same_data_set(written.part, final):
-            written.part.unlink()
+        if _claim(written.part, final) or same_data_set(written.part, final):
             return True
         _set_aside(archive, written)
     except OSError as error:
-        written.part.unlink(missing_ok=True)
-        _tell("instance lost before its commit", written, errno.errorcode.get(error.errno or 0))
+        _lost(written, error)
+        return False
+    _settle(written, "aside")
     return False
+
+
+def _lost(written: WrittenInstance, error: OSError) -> None:
+    written.part.unlink(missing_ok=True)
+    _settle(written, "lost")
+    _tell("instance lost before its commit", written, errno.errorcode.get(error.errno or 0))
+
+
+def _settle(written: WrittenInstance, fate: Fate) -> None:
+    if written.settlement is not None:
+        written.settlement.settle(fate)
 
 
 def _claim(part: Path, final: Path) -> bool:
@@ -194,8 +233,6 @@ def _claim(part: Path, final: Path) -> bool:
         if final.exists():
             return False
         part.rename(final)
-        return True
-    part.unlink()
     return True
 
 
@@ -207,17 +244,12 @@ def _set_aside(archive: Archive, written: WrittenInstance) -> None:
     _tell("instance in quarantine", written, "conflicting")
 
 
-def _start_write_back(group: list[WrittenInstance]) -> None:
+def _start_write_back(handles: Iterable[int]) -> None:
     """Let the disk work on all files while fdatasync waits for the first one (Linux)."""
     if _sync_file_range is None:
         return
-    for written in group:
-        try:
-            with written.part.open("rb") as file:
-                _sync_file_range(file.fileno(), 0, 0, SYNC_FILE_RANGE_WRITE)
-        except FileNotFoundError:
-            # _named reports it; this is only a hint to the kernel
-            continue
+    for handle in handles:
+        _sync_file_range(handle, 0, 0, SYNC_FILE_RANGE_WRITE)
 
 
 def _tell(text: str, written: WrittenInstance, reason: str | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pacstream.archive import Archive
 from pacstream.errors import BrokerUnavailableError, UnroutableError
 from pacstream.messages import InstancesReceived
-from pacstream.receiving.commit import Publish, commit
+from pacstream.receiving.commit import Publish, commit, forget
 from pacstream.receiving.handover import WrittenInstance
 
 
@@ -58,6 +58,8 @@ class Deposit:
     def _commit(self) -> None:
         group, self._group = self._group, []
         self._unannounced += commit(self._archive, group)
+        # after a crash the whole request is made again
+        forget(group)
 
     def _announce(self) -> None:
         while self._unannounced:

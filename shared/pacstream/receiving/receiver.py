@@ -1,18 +1,18 @@
-"""Check who asked for an instance, write it as it came, hand it over to be committed.
+"""Check who asked for an instance, have it written as it came, hand it over to be committed.
 
 The sender's answer follows the write at once; `commit` makes the file durable a moment later. What
-the power takes in between is found missing by the ledger and asked for again.
+the power takes in between is found missing by the ledger and asked for again. With `durable_ack`
+the answer waits for the commit.
 """
 
 from __future__ import annotations
 
-import errno
+import itertools
 import logging
 import os
 import queue
-import shutil
-import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,17 +21,17 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
 
 from pacstream import logs
-from pacstream.archive import PART_SUFFIX, Archive, flush_folder, replacing
+from pacstream.archive import PART_SUFFIX, WHOLE_SUFFIX, Archive, flush_folder
 from pacstream.errors import RejectedError
-from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.handover import Settlement, WrittenInstance
 from pacstream.receiving.identify import Identity, identify
 from pacstream.receiving.orders import Orders
-from pacstream.receiving.part10 import file_meta, read_meta, same_data_set
+from pacstream.receiving.part10 import FileMeta, read_meta, same_data_set
+from pacstream.receiving.reception import COPIED_AT_ONCE, OUT_OF_RESOURCES, Destination, Reception
 
 log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 KEPT_ASIDE = 0xB000
@@ -39,33 +39,56 @@ KEPT_ASIDE = 0xB000
 quarantine. A failure would make some PACS end the whole C-MOVE, and every round would fail again;
 a success would hide it. A warning is counted in the C-MOVE's own warning counter."""
 
-COPIED_AT_ONCE = 1 << 20
+SETTLEMENT_S = 20.0
+"""How long a sender with `durable_ack` waits for a commit that the queue has taken."""
 
 HandOver = Callable[[WrittenInstance], None]
 
 
+def always() -> bool:
+    return True
+
+
 class Receiver:
     """Stores instances. `token` marks this process's temporary files; `hand_over` may raise
-    queue.Full or OSError: the instance is refused then."""
+    queue.Full or OSError: the instance is refused then. `has_room` tells whether the disk may take
+    more. With `durable_ack` an instance is answered when it is durable, by whoever it is handed
+    over to."""
 
-    def __init__(self, archive: Archive, token: str, hand_over: HandOver) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        token: str,
+        hand_over: HandOver,
+        *,
+        has_room: Callable[[], bool] = always,
+        durable_ack: bool = False,
+    ) -> None:
         self._archive = archive
         self._token = token
         self._hand_over = hand_over
+        self._has_room = has_room
+        self._durable_ack = durable_ack
         self._orders = Orders(archive)
+        self._numbers = itertools.count()
+
+    def begin(self, meta: FileMeta) -> Reception:
+        """An instance is about to come, as `meta` (of the C-STORE request) says."""
+        refusal = "" if self._has_room() else "disk_full"
+        return Reception(self, meta, self._archive.run, refusal)
 
     def on_c_store(self, event: evt.Event) -> int:
-        """Handle a C-STORE-RQ (PS3.7 section 9.1.1): the status to answer."""
+        """Handle a C-STORE-RQ on pynetdicom's data path (PS3.7 section 9.1.1)."""
         request = cast(C_STORE, event.request)
         data_set = request.DataSet or BytesIO()
+        meta = FileMeta(
+            str(request.AffectedSOPClassUID),
+            str(request.AffectedSOPInstanceUID),
+            str(event.context.transfer_syntax),
+        )
         data_set.seek(0)
         try:
-            return self.receive(
-                data_set,
-                sop_class_uid=str(request.AffectedSOPClassUID),
-                sop_instance_uid=str(request.AffectedSOPInstanceUID),
-                transfer_syntax=str(event.context.transfer_syntax),
-            )
+            return self._receive(meta, data_set)
         except Exception:
             # pynetdicom answers 0xC211, but its own log is silenced: it quotes values.
             log.exception("C-STORE failed")
@@ -77,106 +100,127 @@ class Receiver:
             meta = read_meta(file)
         except RejectedError as error:
             file.seek(0)
-            return self._aside(error.code, "file", b"", file, CANNOT_UNDERSTAND)
-        return self.receive(
-            file,
-            sop_class_uid=meta.sop_class_uid,
-            sop_instance_uid=meta.sop_instance_uid,
-            transfer_syntax=meta.transfer_syntax,
+            return self._keep_unreadable(error, file)
+        return self._receive(meta, file)
+
+    def resume(self, whole: Path) -> None:
+        """Keep a whole file that a dead process left under its temporary name: nothing else tells
+        of it, and the sender may have been told that it is stored. Raises OSError."""
+        with whole.open("rb") as file:
+            meta = read_meta(file)
+            identity = identify(file, meta.transfer_syntax)
+        order = self._orders.find(identity.series_uid)
+        batch_id = order.current if order is not None else ""
+        _Incoming(self._archive, identity, batch_id, whole, self._hand_over, None).keep(
+            whole.stat().st_size
         )
 
-    def receive(
-        self, data_set: BinaryIO, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str
-    ) -> int:
-        """Write one encoded data set and hand it over, or put it in quarantine.
-
-        The data set is what follows the stream's position, up to its end.
-        """
-        meta = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax)
-        start = data_set.tell()
-        try:
-            identity = identify(data_set, transfer_syntax)
-        except RejectedError as error:
-            data_set.seek(start)
-            return self._aside(error.code, sop_instance_uid, meta, data_set, CANNOT_UNDERSTAND)
-        data_set.seek(start)
-        try:
-            order = self._orders.find(identity.series_uid)
-        except (RejectedError, OSError) as error:
-            return _refuse(error)
+    def destination(self, meta: FileMeta, identity: Identity | RejectedError) -> Destination:
+        """Where an instance goes; see `Rules`."""
+        sop_instance_uid = meta.sop_instance_uid
+        if isinstance(identity, RejectedError):
+            return self._aside(identity.code, sop_instance_uid, CANNOT_UNDERSTAND)
+        order = self._orders.find(identity.series_uid)
         if order is None:
-            return self._aside("unrequested", sop_instance_uid, meta, data_set, DOES_NOT_MATCH)
+            return self._aside("unrequested", sop_instance_uid, DOES_NOT_MATCH)
         if (order.study_uid, sop_instance_uid) != (identity.study_uid, identity.sop_instance_uid):
-            return self._aside("uid_mismatch", sop_instance_uid, meta, data_set, DOES_NOT_MATCH)
-        return self._keep(identity, order.current, meta, data_set)
+            return self._aside("uid_mismatch", sop_instance_uid, DOES_NOT_MATCH)
+        return _Incoming(
+            self._archive,
+            identity,
+            order.current,
+            self._archive.series_folder(identity.series_uid) / self._part_name(),
+            self._hand_over,
+            Settlement() if self._durable_ack else None,
+        )
 
-    def _keep(self, identity: Identity, batch_id: str, meta: bytes, data_set: BinaryIO) -> int:
-        folder = self._archive.series_folder(identity.series_uid)
-        part = folder / f".{self._token}.{uuid.uuid4().hex}{PART_SUFFIX}"
-        final = self._archive.instance_path(identity.series_uid, identity.sop_instance_uid)
+    def _receive(self, meta: FileMeta, data_set: BinaryIO) -> int:
+        """Take what follows the stream's position, up to its end."""
+        reception = self.begin(meta)
+        while piece := data_set.read(COPIED_AT_ONCE):
+            reception.write(piece)
+        return reception.finish()
+
+    def _keep_unreadable(self, error: RejectedError, file: BinaryIO) -> int:
+        aside = self._aside(error.code, "file", CANNOT_UNDERSTAND)
         try:
-            size = _write(part, meta, data_set)
-            if final.exists() and not same_data_set(part, final):
-                return self._conflict(part, identity)
-            self._hand_over(
-                WrittenInstance(
-                    part,
-                    batch_id,
-                    identity.study_uid,
-                    identity.series_uid,
-                    identity.sop_instance_uid,
-                    size,
-                )
-            )
-        except (OSError, queue.Full) as error:
-            part.unlink(missing_ok=True)
-            return _refuse(error)
-        return SUCCESS
+            with aside.part.open("xb") as copy:
+                while piece := file.read(COPIED_AT_ONCE):
+                    copy.write(piece)
+            return aside.finish(0)
+        except OSError:
+            aside.part.unlink(missing_ok=True)
+            return OUT_OF_RESOURCES
 
-    def _conflict(self, part: Path, identity: Identity) -> int:
-        target = self._archive.quarantine_path("conflicting", identity.sop_instance_uid)
-        with part.open("rb") as file:
+    def _aside(self, reason: str, sop_instance_uid: str, status: int) -> _Quarantine:
+        target = self._archive.quarantine_path(reason, sop_instance_uid)
+        return _Quarantine(
+            target, reason, sop_instance_uid, status, target.parent / self._part_name()
+        )
+
+    def _part_name(self) -> str:
+        return f".{self._token}.{next(self._numbers)}{PART_SUFFIX}"
+
+
+@dataclass
+class _Incoming:
+    """An instance that was asked for."""
+
+    archive: Archive
+    identity: Identity
+    batch_id: str
+    part: Path
+    hand_over: HandOver
+    settlement: Settlement | None
+
+    def finish(self, size: int) -> int:
+        whole = self.part.with_suffix(WHOLE_SUFFIX)
+        self.part.rename(whole)
+        self.part = whole
+        return self.keep(size)
+
+    def keep(self, size: int) -> int:
+        """The whole file is at `part`: hand it over, or put it aside."""
+        sop_instance_uid, study_uid, series_uid = self.identity
+        final = self.archive.instance_path(series_uid, sop_instance_uid)
+        if final.exists() and not same_data_set(self.part, final):
+            return self._conflict()
+        written = WrittenInstance(
+            self.part, self.batch_id, study_uid, series_uid, sop_instance_uid, size, self.settlement
+        )
+        try:
+            self.hand_over(written)
+        except queue.Full:
+            raise RejectedError("commits are behind", code="backlog") from None
+        if self.settlement is None:
+            return SUCCESS
+        return {"kept": SUCCESS, "aside": KEPT_ASIDE}.get(
+            self.settlement.wait(SETTLEMENT_S), OUT_OF_RESOURCES
+        )
+
+    def _conflict(self) -> int:
+        uid = self.identity.sop_instance_uid
+        target = self.archive.quarantine_path("conflicting", uid)
+        return _Quarantine(target, "conflicting", uid, KEPT_ASIDE, self.part).finish(0)
+
+
+@dataclass
+class _Quarantine:
+    """An instance that is kept apart, with a reason."""
+
+    target: Path
+    reason: str
+    sop_instance_uid: str
+    status: int
+    part: Path
+
+    def finish(self, size: int) -> int:
+        with self.part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(target)
-        flush_folder(target.parent)
-        _tell("conflicting", identity.sop_instance_uid)
-        return KEPT_ASIDE
-
-    def _aside(
-        self, reason: str, sop_instance_uid: str, meta: bytes, data_set: BinaryIO, status: int
-    ) -> int:
-        try:
-            with replacing(self._archive.quarantine_path(reason, sop_instance_uid)) as part:
-                _write(part, meta, data_set)
-        except OSError as error:
-            return _refuse(error)
-        _tell(reason, sop_instance_uid)
-        return status
-
-
-def _write(part: Path, meta: bytes, data_set: BinaryIO) -> int:
-    """Write both to a new file; its size in bytes."""
-    with part.open("wb") as file:
-        file.write(meta)
-        if isinstance(data_set, BytesIO):
-            with data_set.getbuffer() as content:
-                file.write(content[data_set.tell() :])
-        else:
-            shutil.copyfileobj(data_set, file, COPIED_AT_ONCE)
-        return file.tell()
-
-
-def _refuse(error: OSError | queue.Full | RejectedError) -> int:
-    if isinstance(error, RejectedError):
-        reason = error.code
-    elif isinstance(error, OSError):
-        reason = errno.errorcode.get(error.errno or 0, "io_error")
-    else:
-        reason = "backlog"
-    logs.event(log, "instance refused", logging.WARNING, reason=reason)
-    return OUT_OF_RESOURCES
-
-
-def _tell(reason: str, sop_instance_uid: str) -> None:
-    instance = logs.ref(sop_instance_uid)
-    logs.event(log, "instance in quarantine", logging.WARNING, reason=reason, instance=instance)
+        self.part.replace(self.target)
+        flush_folder(self.target.parent)
+        instance = logs.ref(self.sop_instance_uid)
+        logs.event(
+            log, "instance in quarantine", logging.WARNING, reason=self.reason, instance=instance
+        )
+        return self.status

@@ -13,7 +13,7 @@ from pacstream.archive import Archive
 from pacstream.associations import Proposal
 from pacstream.errors import BrokerUnavailableError, RetryLaterError
 from pacstream.messages import PacsNode
-from pacstream.receiving import receiver as receiver_module
+from pacstream.receiving.reception import Reception
 from pacstream.settings import Settings
 from pacstream_retrieve.getter import proposal_for
 from pacstream_retrieve.storage_classes import CONTEXTS, OF_MODALITY, WIDE, narrow
@@ -186,11 +186,11 @@ def test_a_broker_that_is_away_is_tried_again_and_nothing_is_lost(
 def test_a_full_disk_of_ours_is_tried_again_later(
     settings: Settings, archive: Archive, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(part: Path, meta: bytes, data_set: object) -> int:
+    def refuse(self: Reception, piece: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     series = make_series(instances=2)
-    monkeypatch.setattr(receiver_module, "_write", refuse)
+    monkeypatch.setattr(Reception, "_put", refuse)
     with pacs_for(settings, series) as pacs, pytest.raises(RetryLaterError) as raised:
         bench.ask(request_for(get_node(pacs), series[0]))
 

@@ -139,4 +139,5 @@ def quarantined(archive: Archive) -> dict[str, int]:
 
 
 def parts(archive: Archive) -> list[Path]:
-    return list(archive.incoming.glob("*/.*.part"))
+    """Files under a temporary name: being written, or not yet announced."""
+    return [*archive.incoming.glob("*/.*.part"), *archive.incoming.glob("*/.*.whole")]

@@ -14,7 +14,7 @@ from pacstream.archive import Archive
 from pacstream.errors import UnroutableError
 from pacstream.messages import InstancesReceived, Message
 from pacstream.receiving import commit as commit_module
-from pacstream.receiving.commit import Committer, commit
+from pacstream.receiving.commit import Committer, commit, forget
 from pacstream.receiving.handover import WrittenInstance
 from pacstream.receiving.part10 import file_meta
 from tests.fakes.datasets import make_series, uid_from
@@ -63,6 +63,7 @@ def test_a_group_is_announced_once_for_each_series_and_batch(archive: Archive) -
     ]
 
     messages = commit(archive, group)
+    forget(group)
 
     told = [(m.series_uid, m.batch_id, len(m.instances)) for m in messages]
     assert told == [(SERIES, "b", 2), (other, "b", 1), (SERIES, "later", 1)]
@@ -95,6 +96,7 @@ def test_a_disk_without_hard_links_gets_renames(
     group = [write(archive, 1), write(archive, 2), write(archive, 2, content=b"other")]
 
     assert len(uids(commit(archive, group))) == 2
+    forget(group)
     assert quarantined(archive) == {"conflicting": 1} and parts(archive) == []
 
 
@@ -112,6 +114,8 @@ def test_an_instance_that_the_disk_refuses_is_not_announced_and_the_others_are(
     monkeypatch.setattr(os, "fdatasync", fail_for_bad)
 
     assert uids(commit(archive, [good, bad])) == [good.sop_instance_uid]
+    assert parts(archive) == [good.part]
+    forget([good, bad])
     assert archive.instances(SERIES) == {good.sop_instance_uid} and parts(archive) == []
 
 
@@ -239,4 +243,5 @@ def test_a_stop_without_a_broker_commits_and_says_what_was_not_announced(
 
     assert not committer.stop(0.3)
     assert committer.unannounced == 6
-    assert len(archive.instances(SERIES)) == 6 and parts(archive) == []
+    assert len(archive.instances(SERIES)) == 6
+    assert len(parts(archive)) == 6, "what the next process knows them by"

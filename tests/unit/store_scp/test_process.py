@@ -115,19 +115,131 @@ def test_a_kill_between_write_and_rename_leaves_no_final_name(tmp_path: Path) ->
     assert archive.instances(series[0].SeriesInstanceUID) == set()
 
 
-def test_the_next_process_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+def test_the_next_process_announces_what_a_killed_one_had_answered(tmp_path: Path) -> None:
     port, archive = free_port(), Archive(tmp_path / "data")
-    [instance] = make_series(instances=1)
-    archive.write_order(order_for(instance))
+    series = make_series(instances=3)
+    archive.write_order(order_for(series[0]))
     with started(archive.root, port) as process:
         wait_until_listening(process)
-        send(port, *saved(tmp_path / "sent", [instance]))
+        assert send(port, *saved(tmp_path / "sent", series)) == [0, 0, 0]
         process.kill()
         process.wait()
-    assert len(parts(archive)) == 1
+    announced = Announcements()
 
-    with running(new_settings(archive.root), Announcements()):
-        assert parts(archive) == []
+    with running(new_settings(archive.root), announced):
+        wait_for(lambda: len(announced.uids) == 3)
+        wait_for(lambda: parts(archive) == [])
+
+    assert set(announced.uids) == {d.SOPInstanceUID for d in series}
+    assert archive.instances(series[0].SeriesInstanceUID) == set(announced.uids)
+
+
+def test_what_was_named_but_not_announced_is_announced_by_the_next_process(
+    tmp_path: Path,
+) -> None:
+    settings = new_settings(tmp_path / "data")
+    archive = Archive(settings.data)
+    [instance] = make_series(instances=1)
+    archive.write_order(order_for(instance))
+    announced = Announcements()
+
+    with running(settings, announced):
+        wait_for(lambda: process_is_ready(settings))
+        announced.away = True
+        send(settings.store_port, *saved(tmp_path / "sent", [instance]))
+        wait_for(lambda: bool(archive.instances(instance.SeriesInstanceUID)))
+        [whole] = parts(archive)
+        kept = whole.read_bytes()
+        os.link(whole, tmp_path / "as it was")
+        announced.away = False
+        wait_for(lambda: parts(archive) == [])
+    os.link(tmp_path / "as it was", whole.with_name(".00000000-dead.0.whole"))
+    again = Announcements()
+
+    with running(settings, again):
+        wait_for(lambda: again.uids == [instance.SOPInstanceUID])
+        wait_for(lambda: parts(archive) == [])
+
+    final = archive.instance_path(instance.SeriesInstanceUID, instance.SOPInstanceUID)
+    assert final.read_bytes() == kept
+
+
+def process_is_ready(settings: Settings) -> bool:
+    """A sender gets an answer."""
+    ae = AE("SENDER")
+    ae.add_requested_context(VERIFICATION)
+    association = ae.associate("127.0.0.1", settings.store_port)
+    association.release()
+    return association.is_released
+
+
+def test_what_was_not_flushed_before_the_machine_went_down_is_not_trusted(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    [instance] = make_series(instances=1)
+    archive.write_order(order_for(instance))
+    [sent] = saved(tmp_path / "sent", [instance])
+    folder = archive.series_folder(instance.SeriesInstanceUID)
+    for name in (".00000000-dead.0.whole", f".{boot()}-dead.0.whole"):
+        (folder / name).write_bytes(sent.read_bytes())
+
+    taken = list(take_over(archive, "me", {"me"}))
+
+    assert [path.name for path in taken] == [path.name for path in parts(archive)]
+    assert len(taken) == 1 and taken[0].name.startswith(".me.")
+
+
+def test_half_an_instance_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    port, archive = free_port(), Archive(tmp_path / "data")
+    [instance] = make_series(instances=1, rows=512)
+    archive.write_order(order_for(instance))
+    [path] = saved(tmp_path / "sent", [instance])
+    with started(archive.root, port) as process, socket.socket() as sender:
+        wait_until_listening(process)
+        sender.connect(("127.0.0.1", port))
+        sender.sendall(half_a_store(path))
+        wait_for(lambda: len(parts(archive)) == 1)
+        process.kill()
+        process.wait()
+    announced = Announcements()
+
+    with running(new_settings(archive.root), announced):
+        wait_for(lambda: parts(archive) == [])
+
+    assert announced.messages == []
+    assert archive.instances(instance.SeriesInstanceUID) == set()
+
+
+def half_a_store(path: Path) -> bytes:
+    """An association request, a C-STORE-RQ, and the first half of its data set."""
+    meta = dcmread(path, stop_before_pixels=True).file_meta
+    syntax = str(meta.TransferSyntaxUID)
+    ae = AE("SENDER")
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = UID("1.2.840.10008.3.1.1.1")
+    primitive.calling_ae_title, primitive.called_ae_title = ae.ae_title, "PACSTREAM"
+    context = build_context(str(meta.MediaStorageSOPClassUID), syntax)
+    context.context_id = 1
+    primitive.presentation_context_definition_list = [context]
+    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    length.maximum_length_received = 0
+    implementation.implementation_class_uid = ae.implementation_class_uid
+    primitive.user_information = [length, implementation]
+    request = A_ASSOCIATE_RQ()
+    request.from_primitive(primitive)
+    command = encoded(
+        [
+            (0x0002, str(meta.MediaStorageSOPClassUID).encode()),
+            (0x0100, b"\1\0"),
+            (0x0110, b"\1\0"),
+            (0x0700, b"\0\0"),
+            (0x0800, b"\0\0"),
+            (0x1000, str(meta.MediaStorageSOPInstanceUID).encode()),
+        ]
+    )
+    content = data_set_of(path)
+    fragment = content[: len(content) // 2]
+    p_data = struct.pack(">BxIIBB", 4, 6 + len(fragment), 2 + len(fragment), 1, 0) + fragment
+    return request.encode() + pdu(1, command) + p_data
 
 
 def test_temporary_files_of_a_living_sibling_stay(tmp_path: Path) -> None:
@@ -140,7 +252,7 @@ def test_temporary_files_of_a_living_sibling_stay(tmp_path: Path) -> None:
     os.close(ended._handle)
 
     tokens = living(archive.run)
-    removed = remove_stale_parts(archive.incoming, set(tokens), time.time() + 1)
+    removed = remove_stale_parts(archive, set(tokens), time.time() + 1)
 
     assert tokens == {mine.token: os.getpid()}
     assert removed == 1
@@ -149,11 +261,12 @@ def test_temporary_files_of_a_living_sibling_stay(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_younger_than_the_process_stays(tmp_path: Path) -> None:
-    part = tmp_path / "1.2" / ".order.part"
-    part.parent.mkdir()
+    archive = Archive(tmp_path)
+    part = archive.series_folder("1.2") / ".order.part"
+    part.parent.mkdir(parents=True)
     part.touch()
 
-    assert remove_stale_parts(tmp_path, set(), time.time() - 60) == 0
+    assert remove_stale_parts(archive, set(), time.time() - 60) == 0
     assert part.exists()
 
 

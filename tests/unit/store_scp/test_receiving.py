@@ -6,9 +6,7 @@ import errno
 import os
 import queue
 import socket
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -27,10 +25,11 @@ from pynetdicom.transport import AssociationSocket
 from pacstream import dimse
 from pacstream.archive import Archive
 from pacstream.dimse import NO_DELAY, new_ae
-from pacstream.receiving import receiver as receiver_module
 from pacstream.receiving.handover import WrittenInstance
+from pacstream.receiving.part10 import FileMeta
 from pacstream.receiving.receiver import Receiver
 from pacstream.settings import Settings
+from pacstream_store_scp.wire import Wire
 from tests.fakes.datasets import make_series
 from tests.unit.store_scp.scp import (
     BATCH,
@@ -294,12 +293,10 @@ def no_matter(written: WrittenInstance) -> None:
 def receive(receiver: Receiver, instance: Dataset) -> int:
     raw = encode(instance, False, True)
     assert raw is not None
-    return receiver.receive(
-        BytesIO(raw),
-        sop_class_uid=CT,
-        sop_instance_uid=instance.SOPInstanceUID,
-        transfer_syntax=EXPLICIT_LITTLE,
-    )
+    reception = receiver.begin(FileMeta(CT, str(instance.SOPInstanceUID), EXPLICIT_LITTLE))
+    for start in range(0, len(raw), 1000):
+        reception.write(raw[start : start + 1000])
+    return reception.finish()
 
 
 def test_a_full_disk_is_answered_as_such_and_leaves_nothing(
@@ -307,13 +304,17 @@ def test_a_full_disk_is_answered_as_such_and_leaves_nothing(
 ) -> None:
     [instance] = make_series(instances=1)
     archive.write_order(order_for(instance))
-    written = receiver_module._write
+    left = 3000
+    write = os.write
 
-    def write_half(part: Path, meta: bytes, data_set: BytesIO) -> int:
-        written(part, meta, BytesIO(b"half"))
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def write_half(handle: int, content: memoryview) -> int:
+        nonlocal left
+        if left <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left -= len(content)
+        return write(handle, content)
 
-    monkeypatch.setattr(receiver_module, "_write", write_half)
+    monkeypatch.setattr(os, "write", write_half)
 
     assert receive(Receiver(archive, "t", no_matter), instance) == NO_RESOURCES
     assert parts(archive) == []
@@ -368,36 +369,34 @@ def test_the_log_of_a_refusal_holds_no_identifier(
 def test_sockets_of_both_sides_do_not_wait(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick: list[int] = []
-    sockets: dict[str, int] = {}
-    recv = dimse._stock_recv
+    quick: dict[str, list[int]] = {"acceptor": [], "requestor": []}
+    no_delay: dict[str, int] = {}
+    recv, fill = dimse._stock_recv, Wire._fill
 
     def watched(self: AssociationSocket, nr_bytes: int) -> bytearray:
         assert self.socket is not None
-        quick.append(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK))
+        quick["requestor"].append(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK))
+        no_delay["requestor"] = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         return recv(self, nr_bytes)
 
-    def note(event: evt.Event) -> None:
-        side = "acceptor" if event.assoc.is_acceptor else "requestor"
-        stream: Any = event.assoc.dul.socket
-        sockets[side] = stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    def watched_fill(self: Wire) -> None:
+        connection = self._connection
+        fill(self)
+        quick["acceptor"].append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK))
+        no_delay["acceptor"] = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     monkeypatch.setattr(dimse, "_stock_recv", watched)
-    with running(settings, Announcements()) as scp:
-        scp._server.bind(evt.EVT_ACCEPTED, note)
+    monkeypatch.setattr(Wire, "_fill", watched_fill)
+    with running(settings, Announcements()):
         ae = new_ae("SENDER", 5.0)
         ae.add_requested_context("1.2.840.10008.1.1")
-        association = ae.associate(
-            "127.0.0.1", settings.store_port, evt_handlers=[NO_DELAY, (evt.EVT_ACCEPTED, note)]
-        )
-        wait_for(lambda: len(sockets) == 2)
-        before = len(quick)
+        association = ae.associate("127.0.0.1", settings.store_port, evt_handlers=[NO_DELAY])
         assert association.send_c_echo().Status == SUCCESS
         association.release()
 
-    assert sockets == {"acceptor": 1, "requestor": 1}
-    assert len(quick) > before > 0
-    assert set(quick) == {1}
+    assert no_delay == {"acceptor": 1, "requestor": 1}
+    assert len(quick["acceptor"]) >= 2 and len(quick["requestor"]) >= 2
+    assert set(quick["requestor"]) == {1} and set(quick["acceptor"]) == {1}
 
 
 def test_the_same_instance_twice_before_its_commit_is_kept_whole_and_once(

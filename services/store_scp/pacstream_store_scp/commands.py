@@ -1,0 +1,100 @@
+"""DIMSE command sets (PS3.7 sections 6.3 and 9.3): Implicit VR Little Endian, always.
+
+Only what a storage SCP needs of them, so that no data set object is made for each instance.
+"""
+
+from __future__ import annotations
+
+import re
+from struct import Struct, error
+from struct import pack as pack_struct
+
+from pacstream_store_scp.wire import P_DATA, PDU_HEADER, PDV_HEADER, ViolationError
+
+C_STORE_RQ, C_ECHO_RQ, N_ACTION_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0130, 0x0FFF
+N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP = 0x0100, 0x8100
+RESPONSE = 0x8000
+NO_DATA_SET = 0x0101
+
+SOP_CLASS, COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
+REQUESTED_SOP_CLASS, DATA_SET_TYPE, STATUS = 0x0003, 0x0800, 0x0900
+SOP_INSTANCE, REQUESTED_SOP_INSTANCE = 0x1000, 0x1001
+
+LONGEST = 1 << 14
+"""Bytes of a command set. Those of the standard need less than 1 kB."""
+
+ELEMENT = Struct("<HHI")
+NOT_UID = re.compile(rb"[^0-9.]+")
+
+
+class Command:
+    """The elements of one command set. Raises ViolationError if it is none."""
+
+    def __init__(self, encoded: bytes) -> None:
+        self._values = _elements(encoded)
+        self.field = self.number(COMMAND_FIELD)
+        self.has_data_set = self.number(DATA_SET_TYPE) != NO_DATA_SET
+
+    @property
+    def is_request(self) -> bool:
+        return not self.field & RESPONSE and self.field != C_CANCEL_RQ
+
+    def number(self, element: int) -> int:
+        """A US value. Raises ViolationError without one."""
+        value = self._values.get(element, b"")
+        if len(value) != 2:
+            raise ViolationError(ViolationError.INVALID_PARAMETER)
+        return int.from_bytes(value, "little")
+
+    def uid(self, element: int) -> str:
+        """A UI value, cut down to the characters that a UID may have; empty without one."""
+        return NOT_UID.sub(b"", self._values.get(element, b""))[:64].decode("ascii")
+
+    def response(self, status: int) -> bytes:
+        """The response's command set: the request's UIDs and message ID, and the status."""
+        values = [
+            (SOP_CLASS, _padded(self.uid(SOP_CLASS) or self.uid(REQUESTED_SOP_CLASS))),
+            (COMMAND_FIELD, _us(self.field | RESPONSE)),
+            (RESPONDED_TO, _us(self.number(MESSAGE_ID))),
+            (DATA_SET_TYPE, _us(NO_DATA_SET)),
+            (STATUS, _us(status)),
+            (SOP_INSTANCE, _padded(self.uid(SOP_INSTANCE) or self.uid(REQUESTED_SOP_INSTANCE))),
+        ]
+        return encoded([(element, value) for element, value in values if value])
+
+
+def encoded(values: list[tuple[int, bytes]]) -> bytes:
+    """A command set of group 0000 elements, in ascending order."""
+    body = b"".join(ELEMENT.pack(0, element, len(value)) + value for element, value in values)
+    return ELEMENT.pack(0, 0, 4) + pack_struct("<I", len(body)) + body
+
+
+def pdu(context_id: int, command_set: bytes) -> bytes:
+    """One P-DATA-TF PDU with a whole command set (PS3.8 section 9.3.5)."""
+    header = PDU_HEADER.pack(P_DATA, PDV_HEADER.size + len(command_set))
+    return header + PDV_HEADER.pack(len(command_set) + 2, context_id, 3) + command_set
+
+
+def _elements(encoded: bytes) -> dict[int, bytes]:
+    values: dict[int, bytes] = {}
+    at = 0
+    try:
+        while at < len(encoded):
+            group, element, length = ELEMENT.unpack_from(encoded, at)
+            at += ELEMENT.size
+            if group or at + length > len(encoded):
+                raise ViolationError(ViolationError.INVALID_PARAMETER)
+            values[element] = encoded[at : at + length]
+            at += length
+    except error:
+        raise ViolationError(ViolationError.INVALID_PARAMETER) from None
+    return values
+
+
+def _padded(uid: str) -> bytes:
+    raw = uid.encode("ascii")
+    return raw + b"\0" if len(raw) % 2 else raw
+
+
+def _us(number: int) -> bytes:
+    return number.to_bytes(2, "little")

@@ -1,0 +1,178 @@
+"""Negotiation as the acceptor (PS3.8 section 9.3, PS3.7 annex D), with pynetdicom's PDUs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pydicom.uid import UID
+from pynetdicom import build_context
+from pynetdicom._globals import APPLICATION_CONTEXT_NAME
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+    SOPClassExtendedNegotiation,
+)
+from pynetdicom.presentation import PresentationContext, negotiate_unrestricted
+
+from pacstream import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from pacstream_store_scp.wire import ViolationError
+
+log = logging.getLogger(__name__)
+
+VERIFICATION = "1.2.840.10008.1.1"
+TRANSFER_SYNTAXES_NOT_SUPPORTED = 0x04
+ABSTRACT_SYNTAX_NOT_SUPPORTED = 0x03
+STORAGE_EXTENSION = bytes([2, 0, 3, 0, 0, 0])
+"""PS3.4 section B.3.1: storage level 2 (full), digital signatures kept, no element coerced."""
+
+
+class RejectedAssociation(Exception):  # noqa: N818 - an answer, no error
+    """Result, source and reason of the A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
+
+    PROTOCOL_VERSION = (1, 2, 2)
+    APPLICATION_CONTEXT = (1, 1, 2)
+    CALLING_AET = (1, 1, 3)
+    CALLED_AET = (1, 1, 7)
+    CONGESTION = (2, 3, 1)
+    LOCAL_LIMIT = (2, 3, 2)
+
+    def __init__(self, answer: tuple[int, int, int]) -> None:
+        super().__init__("rejected {}/{}/{}".format(*answer))
+        self.answer = answer
+
+    def pdu(self) -> bytes:
+        primitive = A_ASSOCIATE()
+        primitive.result, primitive.result_source, primitive.diagnostic = self.answer
+        rejection = A_ASSOCIATE_RJ(primitive)
+        return rejection.encode()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who may associate, and for what. Empty `calling_aets`: everyone."""
+
+    aet: str
+    calling_aets: frozenset[str] = frozenset()
+    require_called_aet: bool = False
+    private_classes: bool = True
+    maximum_pdu: int = 131072
+    services: tuple[str, ...] = (VERIFICATION,)
+    """Abstract syntaxes beside storage."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The A-ASSOCIATE-AC, and abstract and transfer syntax of each accepted context."""
+
+    pdu: bytes
+    contexts: dict[int, tuple[str, str]]
+    calling_aet: str
+    maximum_pdu: int = field(default=0)
+    """Longest P-DATA-TF PDU that the peer takes, in bytes; 0: no limit."""
+
+
+def negotiate(request: bytes, policy: Policy) -> Accepted:
+    """Raises RejectedAssociation, and ViolationError if it is no A-ASSOCIATE-RQ."""
+    asked = _decoded(request)
+    if asked.application_context_name != APPLICATION_CONTEXT_NAME:
+        raise RejectedAssociation(RejectedAssociation.APPLICATION_CONTEXT)
+    if policy.calling_aets and asked.calling_ae_title.strip() not in policy.calling_aets:
+        raise RejectedAssociation(RejectedAssociation.CALLING_AET)
+    if policy.require_called_aet and asked.called_ae_title.strip() != policy.aet:
+        raise RejectedAssociation(RejectedAssociation.CALLED_AET)
+    items = list(asked.user_information or [])
+    roles = {
+        item.sop_class_uid: (item.scu_role, item.scp_role)
+        for item in items
+        if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
+    }
+    contexts, role_answers = _contexts(asked.presentation_context_definition_list, roles, policy)
+    accepted = {
+        cast(int, context.context_id): (
+            str(context.abstract_syntax), str(context.transfer_syntax[0])
+        )
+        for context in contexts if context.result == 0
+    }  # fmt: skip
+    extended = list(_extended(items, {abstract for abstract, _ in accepted.values()}))
+    limits = [i.maximum_length_received for i in items if isinstance(i, MaximumLengthNotification)]
+    answer = _answer(asked, contexts, [*role_answers, *extended], policy)
+    return Accepted(answer, accepted, asked.calling_ae_title.strip(), limits[0] if limits else 0)
+
+
+def _decoded(request: bytes) -> Any:
+    pdu = A_ASSOCIATE_RQ()
+    try:
+        pdu.decode(request)
+        version = int(pdu.protocol_version)
+        asked = pdu.to_primitive()
+        asked.called_ae_title, asked.calling_ae_title  # noqa: B018 - they are checked when read
+    except Exception as error:  # pynetdicom raises many kinds for bytes that are no request
+        raise ViolationError(ViolationError.INVALID_PARAMETER) from error
+    if not version & 1:
+        raise RejectedAssociation(RejectedAssociation.PROTOCOL_VERSION)
+    return asked
+
+
+def _contexts(
+    proposed: Iterable[PresentationContext], roles: dict[UID, tuple[Any, Any]], policy: Policy
+) -> tuple[list[PresentationContext], list[SCP_SCU_RoleSelectionNegotiation]]:
+    """Every context with its result. Of the transfer syntaxes the sender's first is accepted."""
+    usable: list[PresentationContext] = []
+    refused: list[PresentationContext] = []
+    for context in proposed:
+        if not context.transfer_syntax or not context.abstract_syntax:
+            refused.append(_refused(context, TRANSFER_SYNTAXES_NOT_SUPPORTED))
+        elif not policy.private_classes and context.abstract_syntax.is_private:
+            refused.append(_refused(context, ABSTRACT_SYNTAX_NOT_SUPPORTED))
+        else:
+            usable.append(context)
+    supported = [build_context(service) for service in policy.services]
+    results, role_answers = negotiate_unrestricted(usable, supported, roles)
+    results += refused
+    return sorted(results, key=lambda context: cast(int, context.context_id)), role_answers
+
+
+def _refused(context: PresentationContext, result: int) -> PresentationContext:
+    context.result = result
+    if not context.transfer_syntax:
+        context.transfer_syntax = [UID("1.2.840.10008.1.2")]
+    return context
+
+
+def _extended(items: Iterable[Any], accepted: set[str]) -> Iterable[SOPClassExtendedNegotiation]:
+    """The answer to senders that negotiate the level of storage (PS3.7 section D.3.3.5)."""
+    for item in items:
+        asked = isinstance(item, SOPClassExtendedNegotiation)
+        if asked and str(item.sop_class_uid) in accepted - {VERIFICATION}:
+            answer = SOPClassExtendedNegotiation()
+            answer.sop_class_uid = item.sop_class_uid
+            answer.service_class_application_information = STORAGE_EXTENSION
+            yield answer
+
+
+def _answer(
+    asked: Any, contexts: list[PresentationContext], items: Iterable[Any], policy: Policy
+) -> bytes:
+    length = MaximumLengthNotification()
+    length.maximum_length_received = policy.maximum_pdu
+    implementation = ImplementationClassUIDNotification()
+    implementation.implementation_class_uid = UID(IMPLEMENTATION_UID)
+    version = ImplementationVersionNameNotification()
+    version.implementation_version_name = IMPLEMENTATION_VERSION
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = UID(APPLICATION_CONTEXT_NAME)
+    primitive.calling_ae_title = asked.calling_ae_title
+    primitive.called_ae_title = asked.called_ae_title
+    primitive.result, primitive.result_source = 0x00, 0x01
+    primitive.presentation_context_definition_results_list = contexts
+    primitive.user_information = [length, implementation, version, *items]
+    answer = A_ASSOCIATE_AC()
+    answer.from_primitive(primitive)
+    return answer.encode()
