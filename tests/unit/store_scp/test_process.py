@@ -18,10 +18,15 @@ from pathlib import Path
 from pynetdicom import AE
 
 from pacstream.archive import Archive
-from pacstream.receiving.siblings import Presence, living, remove_stale_parts
+from pacstream.receiving.siblings import Presence, boot, living, remove_stale_parts, take_over
+from pacstream.settings import Settings
 from tests.fakes.datasets import make_series
+from tests.fakes.sender import Sender
+from tests.fakes.upper_layer import Context, Instance, store_pdus
 from tests.unit.store_scp.scp import (
+    EXPLICIT_LITTLE,
     Announcements,
+    data_set_of,
     free_port,
     new_settings,
     order_for,
@@ -193,13 +198,17 @@ def test_half_an_instance_of_a_killed_process_is_removed(tmp_path: Path) -> None
     [instance] = make_series(instances=1, rows=512)
     archive.write_order(order_for(instance))
     [path] = saved(tmp_path / "sent", [instance])
-    with started(archive.root, port) as process, socket.socket() as sender:
+    whole = Instance(
+        str(instance.SOPClassUID), str(instance.SOPInstanceUID), EXPLICIT_LITTLE, data_set_of(path)
+    )
+    store = b"".join(store_pdus(whole))
+    with started(archive.root, port) as process:
         wait_until_listening(process)
-        sender.connect(("127.0.0.1", port))
-        sender.sendall(half_a_store(path))
-        wait_for(lambda: len(parts(archive)) == 1)
-        process.kill()
-        process.wait()
+        with Sender(port).associate(Context(1, whole.sop_class)) as sender:
+            sender.send(store[: len(store) // 2])
+            wait_for(lambda: len(parts(archive)) == 1)
+            process.kill()
+            process.wait()
     announced = Announcements()
 
     with running(new_settings(archive.root), announced):
@@ -207,39 +216,6 @@ def test_half_an_instance_of_a_killed_process_is_removed(tmp_path: Path) -> None
 
     assert announced.messages == []
     assert archive.instances(instance.SeriesInstanceUID) == set()
-
-
-def half_a_store(path: Path) -> bytes:
-    """An association request, a C-STORE-RQ, and the first half of its data set."""
-    meta = dcmread(path, stop_before_pixels=True).file_meta
-    syntax = str(meta.TransferSyntaxUID)
-    ae = AE("SENDER")
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = UID("1.2.840.10008.3.1.1.1")
-    primitive.calling_ae_title, primitive.called_ae_title = ae.ae_title, "PACSTREAM"
-    context = build_context(str(meta.MediaStorageSOPClassUID), syntax)
-    context.context_id = 1
-    primitive.presentation_context_definition_list = [context]
-    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 0
-    implementation.implementation_class_uid = ae.implementation_class_uid
-    primitive.user_information = [length, implementation]
-    request = A_ASSOCIATE_RQ()
-    request.from_primitive(primitive)
-    command = encoded(
-        [
-            (0x0002, str(meta.MediaStorageSOPClassUID).encode()),
-            (0x0100, b"\1\0"),
-            (0x0110, b"\1\0"),
-            (0x0700, b"\0\0"),
-            (0x0800, b"\0\0"),
-            (0x1000, str(meta.MediaStorageSOPInstanceUID).encode()),
-        ]
-    )
-    content = data_set_of(path)
-    fragment = content[: len(content) // 2]
-    p_data = struct.pack(">BxIIBB", 4, 6 + len(fragment), 2 + len(fragment), 1, 0) + fragment
-    return request.encode() + pdu(1, command) + p_data
 
 
 def test_temporary_files_of_a_living_sibling_stay(tmp_path: Path) -> None:

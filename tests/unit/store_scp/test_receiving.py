@@ -17,7 +17,6 @@ from pynetdicom import (
     ALL_TRANSFER_SYNTAXES,
     AllStoragePresentationContexts,
     build_context,
-    evt,
 )
 from pynetdicom.dsutils import encode
 from pynetdicom.transport import AssociationSocket
@@ -304,15 +303,16 @@ def test_a_full_disk_is_answered_as_such_and_leaves_nothing(
 ) -> None:
     [instance] = make_series(instances=1)
     archive.write_order(order_for(instance))
-    left = 3000
+    room = 500
     write = os.write
 
     def write_half(handle: int, content: memoryview) -> int:
-        nonlocal left
-        if left <= 0:
+        nonlocal room
+        if not room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        left -= len(content)
-        return write(handle, content)
+        done = write(handle, content[:room])
+        room -= done
+        return done
 
     monkeypatch.setattr(os, "write", write_half)
 
