@@ -57,6 +57,9 @@ class SharedPortServer(ThreadedAssociationServer):
         """No thread for a connection more than the process can bear."""
         return len(self._conversations) < self._connections
 
+    def service_actions(self) -> None:
+        """pynetdicom's collects garbage here, for association threads that we do not have."""
+
     def shutdown(self) -> None:
         """Stop listening; associations under way go on."""
         # pynetdicom's own shutdown expects a server that the AE itself started

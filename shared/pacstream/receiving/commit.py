@@ -93,10 +93,12 @@ class Committer(threading.Thread):
             group = [self._handovers.get(timeout=POLL_S)]
         except queue.Empty:
             return []
-        end = time.monotonic() + self._delay_s
+        # Asleep, not waiting for the next one: each put would wake this thread.
+        if self._handovers.qsize() < self._instances - 1:
+            time.sleep(self._delay_s)
         while len(group) < self._instances:
             try:
-                group.append(self._handovers.get(timeout=max(0.0, end - time.monotonic())))
+                group.append(self._handovers.get_nowait())
             except queue.Empty:
                 break
         return group
