@@ -24,8 +24,7 @@ from pacstream.errors import RejectedError, ZoneError
 from pacstream.messages import Order
 
 UID = re.compile(r"[0-9][0-9.]{0,63}")
-PART_SUFFIX, WHOLE_SUFFIX = ".part", ".whole"
-"""Temporary names: being written; written, but not yet announced."""
+PART_SUFFIX = ".part"
 
 
 class OrderFile(BaseModel):
@@ -101,6 +100,10 @@ class Archive:
 
     def instance_path(self, series_uid: str, sop_instance_uid: str) -> Path:
         return self.series_folder(series_uid) / f"{checked_uid(sop_instance_uid)}.dcm"
+
+    def relative_instance(self, series_uid: str, sop_instance_uid: str) -> str:
+        """What a message says of the file of an instance; both UIDs are checked already."""
+        return f"incoming/{series_uid}/{sop_instance_uid}.dcm"
 
     def relative(self, path: Path) -> str:
         return str(path.relative_to(self.root))

@@ -31,8 +31,9 @@ def envelope(message: Message, app_id: str, causation_id: str = "") -> Envelope:
     `traceparent` (W3C Trace Context) has one trace for each batch.
     """
     trace = hashlib.blake2s(message.correlation_id.encode(), digest_size=16).hexdigest()
+    message_id = message.message_id
     return Envelope(
-        message_id=message.message_id,
+        message_id=message_id,
         correlation_id=message.correlation_id,
         type=message.topic,
         timestamp=int(time.time()),
@@ -40,6 +41,6 @@ def envelope(message: Message, app_id: str, causation_id: str = "") -> Envelope:
         headers={
             "schema-version": message.schema_version,
             "causation-id": causation_id,
-            "traceparent": f"00-{trace}-{message.message_id[:16]}-01",
+            "traceparent": f"00-{trace}-{message_id[:16]}-01",
         },
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
 
@@ -67,7 +66,7 @@ class Publisher:
             channel.basic_publish(
                 topology.EXCHANGE,
                 message.topic,
-                json.dumps(message.payload()).encode(),
+                message.model_dump_json().encode(),
                 pika.BasicProperties(**asdict(properties)),
                 mandatory=not message.announcement,
             )

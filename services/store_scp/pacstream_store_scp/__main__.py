@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -29,6 +30,8 @@ def main() -> int:
     except InputError as error:
         sys.stderr.write(f"store_scp: {error}\n")
         return 1
+    # What is there now stays: the collector need not look at it for as long as the process runs.
+    gc.freeze()
     while scp.is_alive and not stopping.wait(CHECK_S):
         pass
     scp.stop()

@@ -52,15 +52,21 @@ class Command:
 
     def response(self, status: int) -> bytes:
         """The response's command set: the request's UIDs and message ID, and the status."""
+        sop_class = self._first(SOP_CLASS, REQUESTED_SOP_CLASS)
+        sop_instance = self._first(SOP_INSTANCE, REQUESTED_SOP_INSTANCE)
         values = [
-            (SOP_CLASS, _padded(self.uid(SOP_CLASS) or self.uid(REQUESTED_SOP_CLASS))),
+            (SOP_CLASS, sop_class),
             (COMMAND_FIELD, _us(self.field | RESPONSE)),
             (RESPONDED_TO, _us(self.number(MESSAGE_ID))),
             (DATA_SET_TYPE, _us(NO_DATA_SET)),
             (STATUS, _us(status)),
-            (SOP_INSTANCE, _padded(self.uid(SOP_INSTANCE) or self.uid(REQUESTED_SOP_INSTANCE))),
+            (SOP_INSTANCE, sop_instance),
         ]
         return encoded([(element, value) for element, value in values if value])
+
+    def _first(self, *elements: int) -> bytes:
+        """The first of `elements` that has a value, as it came."""
+        return next((self._values[e] for e in elements if self._values.get(e)), b"")
 
 
 def encoded(values: list[tuple[int, bytes]]) -> bytes:
@@ -89,11 +95,6 @@ def _elements(encoded: bytes) -> dict[int, bytes]:
     except error:
         raise ViolationError(ViolationError.INVALID_PARAMETER) from None
     return values
-
-
-def _padded(uid: str) -> bytes:
-    raw = uid.encode("ascii")
-    return raw + b"\0" if len(raw) % 2 else raw
 
 
 def _us(number: int) -> bytes:

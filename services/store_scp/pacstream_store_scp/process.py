@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 from pacstream import logs
 from pacstream.archive import Archive
@@ -17,7 +18,7 @@ from pacstream.errors import InputError, RejectedError
 from pacstream.receiving.commit import Committer, Publish
 from pacstream.receiving.handover import WrittenInstance
 from pacstream.receiving.receiver import Receiver
-from pacstream.receiving.siblings import Presence, living, remove_stale_parts, take_over
+from pacstream.receiving.siblings import Presence, living, take_over
 from pacstream.settings import Settings
 from pacstream_store_scp.health import serve_health
 from pacstream_store_scp.listener import SharedPortServer, new_server
@@ -50,7 +51,8 @@ class StoreScp:
             publish,
             connect,
             instances=settings.commit_instances,
-            delay_s=0.0 if settings.durable_ack else settings.commit_ms / 1000,
+            delay_s=settings.commit_ms / 1000,
+            at_once=settings.durable_ack,
         )
         self._disk = Watermark(
             self._archive.incoming,
@@ -71,32 +73,29 @@ class StoreScp:
         except InputError:
             self._presence.end()
             raise
-        removed = remove_stale_parts(self._archive, set(siblings), started)
+        left = take_over(self._archive, self._presence.token, set(siblings), started)
         self._committer.start()
         threading.Thread(
-            target=self._resume, args=(set(siblings),), name="resume", daemon=True
+            target=self._resume, args=(left.whole,), name="resume", daemon=True
         ).start()
         threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="listener", daemon=True
         ).start()
         self._listening = True
         settings = self._settings
-        fields = {"aet": settings.store_aet, "port": settings.store_port, "stale_parts": removed}
-        logs.event(log, "listening", **fields)
+        fields = {"aet": settings.store_aet, "port": settings.store_port}
+        left_behind = {"resumed": len(left.whole), "stale_parts": left.removed}
+        logs.event(log, "listening", **fields, **left_behind)
 
-    def _resume(self, siblings: set[str]) -> None:
+    def _resume(self, left: list[Path]) -> None:
         """Keep and announce what dead processes left. A sender waits for nothing of this."""
-        resumed = 0
-        for whole in take_over(self._archive, self._presence.token, siblings):
+        for whole in left:
             try:
                 self._receiver.resume(whole)
-                resumed += 1
             except (OSError, RejectedError) as error:
                 # it stays for the next start
                 reason = {"error_type": type(error).__name__}
                 logs.event(log, "a file left behind can't be kept", logging.WARNING, **reason)
-        if resumed:
-            logs.event(log, "resumed", instances=resumed)
 
     @property
     def is_alive(self) -> bool:

@@ -39,6 +39,8 @@ class Committer(threading.Thread):
     from this thread only. Nothing is announced before it is durable, and nothing is dropped while
     the broker is away: the queue fills, and that holds the senders. The temporary name of an
     instance goes when it is announced: by what is left the next process knows what was not.
+    `at_once`: senders wait for the commit, so it does not wait `delay_s` for more instances; the
+    announcement does.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Committer(threading.Thread):
         *,
         instances: int,
         delay_s: float,
+        at_once: bool = False,
     ) -> None:
         super().__init__(name="committer", daemon=True)
         self._handovers = handovers
@@ -58,6 +61,9 @@ class Committer(threading.Thread):
         self._connect = connect
         self._instances = instances
         self._delay_s = delay_s
+        self._at_once = at_once
+        self._committed: list[WrittenInstance] = []
+        self._due = 0.0
         self._stopping = threading.Event()
         self._giving_up = threading.Event()
         self.broker_reached = False
@@ -67,13 +73,11 @@ class Committer(threading.Thread):
         self._confirmed(self._connect)
         while True:
             group = self._gather()
-            facts = commit(self._archive, group)
-            unsent = [fact for fact in facts if not self._confirmed(partial(self._publish, fact))]
-            if unsent:
-                self.unannounced += sum(len(fact.instances) for fact in unsent)
-            else:
-                forget(group)
-            if not group and self._stopping.is_set():
+            self._committed += commit(self._archive, group)
+            is_last = not group and self._stopping.is_set()
+            if self._committed and (is_last or self._is_due()):
+                self._announce()
+            if is_last:
                 return
 
     def stop(self, grace_s: float) -> bool:
@@ -89,12 +93,15 @@ class Committer(threading.Thread):
         return not self.is_alive() and self.unannounced == 0
 
     def _gather(self) -> list[WrittenInstance]:
+        wait_s = max(0.0, self._due - time.monotonic()) if self._committed else POLL_S
         try:
-            group = [self._handovers.get(timeout=POLL_S)]
+            group = [self._handovers.get(timeout=wait_s)]
         except queue.Empty:
             return []
+        if not self._committed:
+            self._due = time.monotonic() + self._delay_s
         # Asleep, not waiting for the next one: each put would wake this thread.
-        if self._handovers.qsize() < self._instances - 1:
+        if not self._at_once and self._handovers.qsize() < self._instances - 1:
             time.sleep(self._delay_s)
         while len(group) < self._instances:
             try:
@@ -102,6 +109,18 @@ class Committer(threading.Thread):
             except queue.Empty:
                 break
         return group
+
+    def _is_due(self) -> bool:
+        return len(self._committed) >= self._instances or time.monotonic() >= self._due
+
+    def _announce(self) -> None:
+        members, self._committed = self._committed, []
+        facts = facts_of(self._archive, members)
+        unsent = [fact for fact in facts if not self._confirmed(partial(self._publish, fact))]
+        if unsent:
+            self.unannounced += sum(len(fact.instances) for fact in unsent)
+        else:
+            forget(members)
 
     def _confirmed(self, send: Callable[[], None]) -> bool:
         """Try until the broker confirms; False if the process has to end before."""
@@ -121,26 +140,31 @@ class Committer(threading.Thread):
         return False
 
 
-def commit(archive: Archive, group: list[WrittenInstance]) -> list[InstancesReceived]:
-    """Make a group durable under its final names: one fact for each series and batch.
+def commit(archive: Archive, group: list[WrittenInstance]) -> list[WrittenInstance]:
+    """Make a group durable under its final names: those for which that worked.
 
     Instances that the disk refuses now are left out: the sender's success was too early for them
-    (unless it waits for the settlement), and the ledger asks for them again. An order file without
-    a batch (a trial) gives no fact. The temporary names stay until `forget`.
+    (unless it waits for the settlement), and the ledger asks for them again. The temporary names
+    stay until `forget`.
     """
     named = [written for written in _flush(group) if _named(archive, written)]
     gone = {uid for uid in {written.series_uid for written in named} if not _flushed(archive, uid)}
     for written in named:
         _settle(written, "lost" if written.series_uid in gone else "kept")
+    return [written for written in named if written.series_uid not in gone]
+
+
+def facts_of(archive: Archive, members: list[WrittenInstance]) -> list[InstancesReceived]:
+    """One fact for each series and batch; none for an order file without a batch (a trial)."""
     series: dict[tuple[str, str], list[WrittenInstance]] = {}
-    for written in named:
-        if written.batch_id and written.series_uid not in gone:
+    for written in members:
+        if written.batch_id:
             series.setdefault((written.series_uid, written.batch_id), []).append(written)
-    return [_fact(archive, members) for members in series.values()]
+    return [_fact(archive, of_one) for of_one in series.values()]
 
 
 def forget(group: list[WrittenInstance]) -> None:
-    """Remove the temporary names: the group is announced, or need not be."""
+    """Remove the temporary names: the instances are announced, or need not be."""
     for written in group:
         written.part.unlink(missing_ok=True)
 
@@ -186,7 +210,7 @@ def _fact(archive: Archive, members: list[WrittenInstance]) -> InstancesReceived
         instances=tuple(
             ReceivedInstance(
                 sop_instance_uid=written.sop_instance_uid,
-                path=archive.relative(_final(archive, written)),
+                path=archive.relative_instance(written.series_uid, written.sop_instance_uid),
                 size=written.size,
             )
             for written in members

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pacstream.archive import Archive
 from pacstream.errors import BrokerUnavailableError, UnroutableError
 from pacstream.messages import InstancesReceived
-from pacstream.receiving.commit import Publish, commit, forget
+from pacstream.receiving.commit import Publish, commit, facts_of, forget
 from pacstream.receiving.handover import WrittenInstance
 
 
@@ -57,9 +57,10 @@ class Deposit:
 
     def _commit(self) -> None:
         group, self._group = self._group, []
-        self._unannounced += commit(self._archive, group)
+        committed = commit(self._archive, group)
+        self._unannounced += facts_of(self._archive, committed)
         # after a crash the whole request is made again
-        forget(group)
+        forget(committed)
 
     def _announce(self) -> None:
         while self._unannounced:

@@ -21,7 +21,7 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
 
 from pacstream import logs
-from pacstream.archive import PART_SUFFIX, WHOLE_SUFFIX, Archive, flush_folder
+from pacstream.archive import PART_SUFFIX, Archive, flush_folder
 from pacstream.errors import RejectedError
 from pacstream.receiving.handover import Settlement, WrittenInstance
 from pacstream.receiving.identify import Identity, identify
@@ -111,7 +111,7 @@ class Receiver:
             identity = identify(file, meta.transfer_syntax)
         order = self._orders.find(identity.series_uid)
         batch_id = order.current if order is not None else ""
-        _Incoming(self._archive, identity, batch_id, whole, self._hand_over, None).keep(
+        _Incoming(self._archive, identity, batch_id, whole, self._hand_over, None).finish(
             whole.stat().st_size
         )
 
@@ -174,13 +174,6 @@ class _Incoming:
     settlement: Settlement | None
 
     def finish(self, size: int) -> int:
-        whole = self.part.with_suffix(WHOLE_SUFFIX)
-        self.part.rename(whole)
-        self.part = whole
-        return self.keep(size)
-
-    def keep(self, size: int) -> int:
-        """The whole file is at `part`: hand it over, or put it aside."""
         sop_instance_uid, study_uid, series_uid = self.identity
         final = self.archive.instance_path(series_uid, sop_instance_uid)
         if final.exists() and not same_data_set(self.part, final):

@@ -28,6 +28,7 @@ LONGEST_HEAD = 1 << 16
 COPIED_AT_ONCE = 1 << 20
 
 OUT_OF_RESOURCES = 0xA700
+READ_ONLY = 0o7555
 
 
 class Destination(Protocol):
@@ -83,6 +84,8 @@ class Reception:
             if not self._refusal and self._destination is None:
                 self._identify_whole()
             if not self._refusal and self._destination is not None:
+                # By this a later process knows that nothing is missing, should this one die now.
+                os.fchmod(self._handle, os.fstat(self._handle).st_mode & READ_ONLY)
                 self._close()
                 return self._destination.finish(self._size)
         except (OSError, RejectedError) as error:

@@ -1,8 +1,8 @@
 """The processes that receive into one trusted zone, and what dead ones left behind.
 
 Each process holds a lock on its own file DATA/run/receiver.<token>.lock while it lives; its
-temporary files are named .<token>.<number>.part, and .whole once they are. A token begins with the
-boot of the machine.
+temporary files are named .<token>.<number>.part, and are read-only once they are whole. A token
+begins with the boot of the machine.
 """
 
 from __future__ import annotations
@@ -12,11 +12,19 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from pacstream.archive import PART_SUFFIX, WHOLE_SUFFIX, Archive
+from pacstream.archive import PART_SUFFIX, Archive
 
 PREFIX, SUFFIX = "receiver.", ".lock"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Leftovers(NamedTuple):
+    """Of dead processes: files to be kept, and how many were removed."""
+
+    whole: list[Path]
+    removed: int
 
 
 def boot() -> str:
@@ -65,41 +73,40 @@ def living(run: Path) -> dict[str, int]:
     return found
 
 
-def remove_stale_parts(archive: Archive, tokens: set[str], before: float) -> int:
-    """Remove temporary files older than `before` (Unix time) that no living process owns."""
+def take_over(archive: Archive, token: str, tokens: set[str], before: float) -> Leftovers:
+    """Whole files of dead processes, as files of `token` now; what is not whole is removed.
+
+    `tokens` are those of the living, this process among them. Files younger than `before` (Unix
+    time) stay: their process may have started just now. What was not flushed when the machine went
+    down may have lost its content, and is removed too; a file that has its final name was flushed
+    before it got it.
+    """
+    whole: list[Path] = []
     removed = 0
-    for part in _left_behind(archive, PART_SUFFIX, tokens):
+    for part in _left_behind(archive, tokens):
+        mine = part.with_name(f".{token}.inherited-{len(whole)}{PART_SUFFIX}")
         try:
-            if part.stat().st_mtime < before:
+            status = part.stat()
+            if status.st_mtime >= before:
+                continue
+            if _is_whole(part, status):
+                part.rename(mine)
+                whole.append(mine)
+            else:
                 part.unlink()
                 removed += 1
         except FileNotFoundError:
-            continue  # a sibling removed it at the same time
-    return removed
-
-
-def take_over(archive: Archive, token: str, tokens: set[str]) -> Iterator[Path]:
-    """The whole files of dead processes, as files of `token` now.
-
-    What was not flushed when the machine went down may have lost its content; it is removed. A file
-    that has its final name, too, was flushed before it got it.
-    """
-    this_boot = boot()
-    for number, whole in enumerate(_left_behind(archive, WHOLE_SUFFIX, tokens)):
-        mine = whole.with_name(f".{token}.inherited-{number}{WHOLE_SUFFIX}")
-        try:
-            whole.rename(mine)
-            flushed = mine.stat().st_nlink > 1
-        except FileNotFoundError:
             continue  # a sibling was quicker
-        if flushed or whole.name.startswith(f".{this_boot}-"):
-            yield mine
-        else:
-            mine.unlink()
+    return Leftovers(whole, removed)
 
 
-def _left_behind(archive: Archive, suffix: str, tokens: set[str]) -> Iterator[Path]:
+def _is_whole(part: Path, status: os.stat_result) -> bool:
+    same_boot = part.name.startswith(f".{boot()}-")
+    return not status.st_mode & 0o222 and (same_boot or status.st_nlink > 1)
+
+
+def _left_behind(archive: Archive, tokens: set[str]) -> Iterator[Path]:
     for zone in (archive.incoming, archive.quarantine):
-        for path in zone.glob(f"*/.*{suffix}"):
+        for path in zone.glob(f"*/.*{PART_SUFFIX}"):
             if path.name.split(".")[1] not in tokens:
                 yield path

@@ -140,4 +140,4 @@ def quarantined(archive: Archive) -> dict[str, int]:
 
 def parts(archive: Archive) -> list[Path]:
     """Files under a temporary name: being written, or not yet announced."""
-    return [*archive.incoming.glob("*/.*.part"), *archive.incoming.glob("*/.*.whole")]
+    return list(archive.incoming.glob("*/.*.part"))

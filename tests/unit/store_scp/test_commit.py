@@ -14,7 +14,7 @@ from pacstream.archive import Archive
 from pacstream.errors import UnroutableError
 from pacstream.messages import InstancesReceived, Message
 from pacstream.receiving import commit as commit_module
-from pacstream.receiving.commit import Committer, commit, forget
+from pacstream.receiving.commit import Committer, commit, facts_of, forget
 from pacstream.receiving.handover import WrittenInstance
 from pacstream.receiving.part10 import file_meta
 from tests.fakes.datasets import make_series, uid_from
@@ -62,7 +62,7 @@ def test_a_group_is_announced_once_for_each_series_and_batch(archive: Archive) -
         write(archive, 3, batch="later"),
     ]
 
-    messages = commit(archive, group)
+    messages = facts_of(archive, commit(archive, group))
     forget(group)
 
     told = [(m.series_uid, m.batch_id, len(m.instances)) for m in messages]
@@ -71,16 +71,16 @@ def test_a_group_is_announced_once_for_each_series_and_batch(archive: Archive) -
 
 
 def test_a_trial_without_a_batch_is_kept_but_not_announced(archive: Archive) -> None:
-    assert commit(archive, [write(archive, 1, batch="")]) == []
+    assert facts_of(archive, commit(archive, [write(archive, 1, batch="")])) == []
     assert archive.instances(SERIES) == {uid_from(SERIES, 1)}
 
 
 def test_two_contents_of_one_instance_in_a_group_are_both_kept(archive: Archive) -> None:
     group = [write(archive, 1, content=b"first"), write(archive, 1, content=b"other")]
 
-    messages = commit(archive, group)
+    committed = commit(archive, group)
 
-    assert len(uids(messages)) == 1
+    assert committed == group[:1]
     final = archive.instance_path(SERIES, uid_from(SERIES, 1))
     assert final.read_bytes().endswith(b"first")
     assert quarantined(archive) == {"conflicting": 1}
@@ -95,7 +95,7 @@ def test_a_disk_without_hard_links_gets_renames(
     monkeypatch.setattr(os, "link", refuse)
     group = [write(archive, 1), write(archive, 2), write(archive, 2, content=b"other")]
 
-    assert len(uids(commit(archive, group))) == 2
+    assert commit(archive, group) == group[:2]
     forget(group)
     assert quarantined(archive) == {"conflicting": 1} and parts(archive) == []
 
@@ -113,7 +113,7 @@ def test_an_instance_that_the_disk_refuses_is_not_announced_and_the_others_are(
 
     monkeypatch.setattr(os, "fdatasync", fail_for_bad)
 
-    assert uids(commit(archive, [good, bad])) == [good.sop_instance_uid]
+    assert commit(archive, [good, bad]) == [good]
     assert parts(archive) == [good.part]
     forget([good, bad])
     assert archive.instances(SERIES) == {good.sop_instance_uid} and parts(archive) == []
@@ -123,7 +123,7 @@ def test_a_temporary_file_that_has_gone_does_not_stop_its_group(archive: Archive
     gone, good = write(archive, 1), write(archive, 2)
     gone.part.unlink()
 
-    assert uids(commit(archive, [gone, good])) == [good.sop_instance_uid]
+    assert commit(archive, [gone, good]) == [good]
 
 
 def test_files_and_folder_are_flushed_before_the_announcement(

@@ -18,7 +18,7 @@ from pathlib import Path
 from pynetdicom import AE
 
 from pacstream.archive import Archive
-from pacstream.receiving.siblings import Presence, boot, living, remove_stale_parts, take_over
+from pacstream.receiving.siblings import Presence, boot, living, take_over
 from pacstream.settings import Settings
 from tests.fakes.datasets import make_series
 from tests.fakes.sender import Sender
@@ -158,7 +158,7 @@ def test_what_was_named_but_not_announced_is_announced_by_the_next_process(
         os.link(whole, tmp_path / "as it was")
         announced.away = False
         wait_for(lambda: parts(archive) == [])
-    os.link(tmp_path / "as it was", whole.with_name(".00000000-dead.0.whole"))
+    os.link(tmp_path / "as it was", whole.with_name(".00000000-dead.0.part"))
     again = Announcements()
 
     with running(settings, again):
@@ -184,13 +184,15 @@ def test_what_was_not_flushed_before_the_machine_went_down_is_not_trusted(tmp_pa
     archive.write_order(order_for(instance))
     [sent] = saved(tmp_path / "sent", [instance])
     folder = archive.series_folder(instance.SeriesInstanceUID)
-    for name in (".00000000-dead.0.whole", f".{boot()}-dead.0.whole"):
-        (folder / name).write_bytes(sent.read_bytes())
+    for token in ("00000000-dead", f"{boot()}-dead"):
+        whole = folder / f".{token}.0.part"
+        whole.write_bytes(sent.read_bytes())
+        whole.chmod(0o440)
 
-    taken = list(take_over(archive, "me", {"me"}))
+    left = take_over(archive, "me", {"me"}, time.time() + 1)
 
-    assert [path.name for path in taken] == [path.name for path in parts(archive)]
-    assert len(taken) == 1 and taken[0].name.startswith(".me.")
+    assert left.removed == 1
+    assert left.whole == parts(archive) == [folder / ".me.inherited-0.part"]
 
 
 def test_half_an_instance_of_a_killed_process_is_removed(tmp_path: Path) -> None:
@@ -228,10 +230,10 @@ def test_temporary_files_of_a_living_sibling_stay(tmp_path: Path) -> None:
     os.close(ended._handle)
 
     tokens = living(archive.run)
-    removed = remove_stale_parts(archive, set(tokens), time.time() + 1)
+    left = take_over(archive, "new", set(tokens), time.time() + 1)
 
     assert tokens == {mine.token: os.getpid()}
-    assert removed == 1
+    assert left == ([], 1)
     assert [part.name for part in folder.iterdir()] == [f".{mine.token}.1.part"]
     mine.end()
 
@@ -242,7 +244,7 @@ def test_a_file_that_is_younger_than_the_process_stays(tmp_path: Path) -> None:
     part.parent.mkdir(parents=True)
     part.touch()
 
-    assert remove_stale_parts(archive, set(), time.time() - 60) == 0
+    assert take_over(archive, "new", {"new"}, time.time() - 60) == ([], 0)
     assert part.exists()
 
 
