@@ -39,8 +39,9 @@ class Sender:
 
     def send(self, content: bytes, piece: int = 0, pause_s: float = 0.0) -> None:
         """All of it, in pieces of `piece` bytes with pauses if wanted."""
-        for start in range(0, len(content), piece or len(content)):
-            self.socket.sendall(content[start : start + (piece or len(content))])
+        size = piece or max(1, len(content))
+        for start in range(0, len(content), size):
+            self.socket.sendall(content[start : start + size])
             time.sleep(pause_s)
 
     def sent_before_the_end(self, pieces: Iterable[bytes]) -> int:
