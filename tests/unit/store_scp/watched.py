@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
 
 from pacstream import logs
 from pacstream.archive import Archive
@@ -48,12 +49,14 @@ def element(tag: int, vr: str, value: bytes) -> bytes:
     return head + struct.pack("<H", len(value)) + value
 
 
-def plain_instance(number: int, pixels: int = 512, series_uid: str = SERIES) -> Instance:
-    """A CT slice with the elements that identify it, a name, and `pixels` bytes of pixel data."""
+def plain_instance(
+    number: int, pixels: int = 512, series_uid: str = SERIES, sop_class: str = CT
+) -> Instance:
+    """An object with the elements that identify it, a name, and `pixels` bytes of pixel data."""
     uid = uid_from(series_uid, number)
     data = b"".join(
         [
-            element(0x00080016, "UI", CT.encode()),
+            element(0x00080016, "UI", sop_class.encode()),
             element(0x00080018, "UI", uid.encode()),
             element(0x00100010, "PN", PLANTED.encode()),
             element(0x0020000D, "UI", STUDY.encode()),
@@ -61,7 +64,7 @@ def plain_instance(number: int, pixels: int = 512, series_uid: str = SERIES) -> 
             element(0x7FE00010, "OW", (number % 256).to_bytes() * pixels),
         ]
     )
-    return Instance(CT, uid, EXPLICIT_LITTLE, data)
+    return Instance(sop_class, uid, EXPLICIT_LITTLE, data)
 
 
 class WatchedScp:
@@ -88,16 +91,19 @@ class WatchedScp:
     def associated(self, *contexts: Context, patience_s: float = 10.0) -> Sender:
         return self.connect(patience_s).associate(*(contexts or (CT_CONTEXT,)))
 
-    def ordered(self, pixels: int = 512) -> Instance:
+    def ordered(self, pixels: int = 512, sop_class: str = CT) -> Instance:
         """A new instance that somebody asked for."""
-        return plain_instance(next(self._numbers), pixels)
+        return plain_instance(next(self._numbers), pixels, SERIES, sop_class)
 
-    def holds(self, instance: Instance) -> bool:
+    def holds(self, instance: Instance, series_uid: str = SERIES) -> bool:
         """Whether it is announced; it is here byte for byte then."""
         if instance.sop_instance not in self.announced.uids:
             return False
-        kept = self.archive.instance_path(SERIES, instance.sop_instance)
+        kept = self.archive.instance_path(series_uid, instance.sop_instance)
+        meta = read_file_meta_info(kept)
         assert data_set_of(kept) == instance.data
+        assert meta.MediaStorageSOPClassUID == instance.sop_class
+        assert meta.TransferSyntaxUID == instance.syntax
         return True
 
     def takes(self, instance: Instance) -> None:
