@@ -223,4 +223,5 @@ def _log_is_clean(scp: WatchedScp) -> None:
     assert quoted == []
     assert scp.died == []
     # what others send is no defect of ours: no exception may come up as one
-    assert [line for line in scp.log if '"error":' in line] == []
+    blamed = [line for line in scp.log if '"error":' in line]
+    assert blamed == [], blamed[:3]
