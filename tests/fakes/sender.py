@@ -1,4 +1,4 @@
-"""A storage SCU that can break every rule: one connection, everything on it is the caller's."""
+"""A storage SCU that can break every rule: one connection, all on it is the caller's."""
 
 from __future__ import annotations
 

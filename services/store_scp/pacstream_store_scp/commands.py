@@ -15,6 +15,8 @@ C_STORE_RQ, C_ECHO_RQ, N_ACTION_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0130, 0x0FFF
 N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP = 0x0100, 0x8100
 RESPONSE = 0x8000
 NO_DATA_SET = 0x0101
+IS_COMMAND, IS_LAST = 1, 2
+"""Bits of a message control header (PS3.8 section E.2)."""
 
 SOP_CLASS, COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
 REQUESTED_SOP_CLASS, DATA_SET_TYPE, STATUS = 0x0003, 0x0800, 0x0900
@@ -75,10 +77,25 @@ def encoded(values: list[tuple[int, bytes]]) -> bytes:
     return ELEMENT.pack(0, 0, 4) + pack_struct("<I", len(body)) + body
 
 
-def pdu(context_id: int, command_set: bytes) -> bytes:
-    """One P-DATA-TF PDU with a whole command set (PS3.8 section 9.3.5)."""
-    header = PDU_HEADER.pack(P_DATA, PDV_HEADER.size + len(command_set))
-    return header + PDV_HEADER.pack(len(command_set) + 2, context_id, 3) + command_set
+def pdus(context_id: int, command_set: bytes, longest: int) -> bytes:
+    """A command set in P-DATA-TF PDUs (PS3.8 section 9.3.5) of `longest` bytes each; 0: in one."""
+    if not longest or len(command_set) + PDV_HEADER.size <= longest:
+        return _pdu(context_id, command_set, IS_COMMAND | IS_LAST)
+    size = max(2, longest - PDV_HEADER.size)
+    starts = range(0, len(command_set), size)
+    return b"".join(
+        _pdu(
+            context_id,
+            command_set[start : start + size],
+            IS_COMMAND | (IS_LAST if start == starts[-1] else 0),
+        )
+        for start in starts
+    )
+
+
+def _pdu(context_id: int, fragment: bytes, flags: int) -> bytes:
+    header = PDU_HEADER.pack(P_DATA, PDV_HEADER.size + len(fragment))
+    return header + PDV_HEADER.pack(len(fragment) + 2, context_id, flags) + fragment
 
 
 def _elements(encoded: bytes) -> dict[int, bytes]:

@@ -58,6 +58,7 @@ class Conversation:
         self._admission = admission
         self._begin = begin
         self._contexts: dict[int, tuple[str, str]] = {}
+        self._maximum_pdu = 0
         self._lock = threading.Lock()
         self._idle_since: float | None = None
         self._ending = False
@@ -105,7 +106,7 @@ class Conversation:
             logs.event(log, "association rejected", logging.WARNING, answer=rejected.answer)
             self._wire.end(rejected.pdu())
             return False
-        self._contexts = accepted.contexts
+        self._contexts, self._maximum_pdu = accepted.contexts, accepted.maximum_pdu
         self._wire.send(accepted.pdu)
         return True
 
@@ -127,7 +128,8 @@ class Conversation:
             echo = command.field == commands.C_ECHO_RQ
             status = SUCCESS if echo else UNRECOGNIZED_OPERATION
         if command.is_request:
-            self._wire.send(commands.pdu(context_id, command.response(status)))
+            response = command.response(status)
+            self._wire.send(commands.pdus(context_id, response, self._maximum_pdu))
 
     def _command(self) -> tuple[int, Command]:
         self._wire.wait_for_message()

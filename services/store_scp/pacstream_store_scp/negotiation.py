@@ -19,7 +19,7 @@ from pynetdicom.pdu_primitives import (
     SCP_SCU_RoleSelectionNegotiation,
     SOPClassExtendedNegotiation,
 )
-from pynetdicom.presentation import PresentationContext, negotiate_unrestricted
+from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
 from pacstream import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from pacstream_store_scp.wire import ViolationError
@@ -27,8 +27,14 @@ from pacstream_store_scp.wire import ViolationError
 log = logging.getLogger(__name__)
 
 VERIFICATION = "1.2.840.10008.1.1"
-TRANSFER_SYNTAXES_NOT_SUPPORTED = 0x04
-ABSTRACT_SYNTAX_NOT_SUPPORTED = 0x03
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
+"""Results of a context (PS3.8 table 9-18)."""
+
+Roles = dict[UID, tuple[bool | None, bool | None]]
+"""SCU and SCP role that the requestor proposes, by SOP class (PS3.7 section D.3.3.4)."""
+
 STORAGE_EXTENSION = bytes([2, 0, 3, 0, 0, 0])
 """PS3.4 section B.3.1: storage level 2 (full), digital signatures kept, no element coerced."""
 
@@ -120,30 +126,56 @@ def _decoded(request: bytes) -> Any:
     return asked
 
 
+def is_storage(abstract_syntax: str) -> bool:
+    """Storage SOP classes of the standard, retired ones too, and all that it does not know."""
+    uid = UID(abstract_syntax)
+    if not uid.type:
+        return True
+    is_other = "Commitment" in uid.name or uid == MEDIA_STORAGE_DIRECTORY
+    return uid.type == "SOP Class" and "Storage" in uid.name and not is_other
+
+
 def _contexts(
-    proposed: Iterable[PresentationContext], roles: dict[UID, tuple[Any, Any]], policy: Policy
+    proposed: Iterable[PresentationContext], roles: Roles, policy: Policy
 ) -> tuple[list[PresentationContext], list[SCP_SCU_RoleSelectionNegotiation]]:
-    """Every context with its result. Of the transfer syntaxes the sender's first is accepted."""
-    usable: list[PresentationContext] = []
-    refused: list[PresentationContext] = []
+    """Every context with its result, and the answers to the proposed roles."""
+    results: list[PresentationContext] = []
+    others: list[PresentationContext] = []
     for context in proposed:
-        if not context.transfer_syntax or not context.abstract_syntax:
-            refused.append(_refused(context, TRANSFER_SYNTAXES_NOT_SUPPORTED))
-        elif not policy.private_classes and context.abstract_syntax.is_private:
-            refused.append(_refused(context, ABSTRACT_SYNTAX_NOT_SUPPORTED))
+        abstract_syntax = str(context.abstract_syntax or "")
+        if not context.transfer_syntax or not abstract_syntax:
+            results.append(_with(context, TRANSFER_SYNTAXES_NOT_SUPPORTED))
+        elif not is_storage(abstract_syntax):
+            others.append(context)
+        elif UID(abstract_syntax).type or policy.private_classes:
+            results.append(_with(context, ACCEPTED))
         else:
-            usable.append(context)
+            results.append(_with(context, ABSTRACT_SYNTAX_NOT_SUPPORTED))
+    stored = {str(context.abstract_syntax) for context in results if context.result == ACCEPTED}
     supported = [build_context(service) for service in policy.services]
-    results, role_answers = negotiate_unrestricted(usable, supported, roles)
-    results += refused
-    return sorted(results, key=lambda context: cast(int, context.context_id)), role_answers
+    negotiated, other_roles = negotiate_as_acceptor(others, supported, roles)
+    answers = [*_storage_roles(stored, roles), *other_roles]
+    return sorted(results + negotiated, key=lambda c: cast(int, c.context_id)), answers
 
 
-def _refused(context: PresentationContext, result: int) -> PresentationContext:
-    context.result = result
-    if not context.transfer_syntax:
-        context.transfer_syntax = [UID("1.2.840.10008.1.2")]
-    return context
+def _with(proposed: PresentationContext, result: int) -> PresentationContext:
+    """The answer to one context. Of its transfer syntaxes the sender's first is accepted."""
+    answer = PresentationContext()
+    answer.context_id = proposed.context_id
+    answer.abstract_syntax = proposed.abstract_syntax
+    answer.transfer_syntax = proposed.transfer_syntax[:1] or [UID(IMPLICIT_LITTLE)]
+    answer.result = result
+    return answer
+
+
+def _storage_roles(stored: set[str], roles: Roles) -> Iterable[SCP_SCU_RoleSelectionNegotiation]:
+    """A sender may be SCU as it asks; SCP it may be for its own sake: we never send."""
+    for sop_class, (scu, scp) in roles.items():
+        if str(sop_class) in stored and (scu or scp):
+            answer = SCP_SCU_RoleSelectionNegotiation()
+            answer.sop_class_uid = sop_class
+            answer.scu_role, answer.scp_role = bool(scu), bool(scp)
+            yield answer
 
 
 def _extended(items: Iterable[Any], accepted: set[str]) -> Iterable[SOPClassExtendedNegotiation]:

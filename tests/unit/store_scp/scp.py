@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, build_context
 
 from pacstream.archive import Archive
+from pacstream.dimse import responses_only
 from pacstream.errors import BrokerUnavailableError
 from pacstream.messages import Actions, InstancesReceived, Message, Order, Series
 from pacstream.receiving.part10 import file_meta
@@ -114,6 +115,7 @@ def send(port: int, *paths: Path) -> list[int | None]:
         "127.0.0.1", port, contexts=[build_context(*pair) for pair in sorted(contexts)]
     )
     assert association.is_established
+    responses_only(association)
     _config.STORE_SEND_CHUNKED_DATASET = True
     try:
         answers = [association.send_c_store(path) for path in paths]
