@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -177,6 +178,8 @@ def watched(data: Path, **settings: object) -> Iterator[WatchedScp]:
 
 
 def _handles() -> int:
+    # pynetdicom's senders leave cycles that hold their sockets
+    gc.collect()
     return len(os.listdir("/proc/self/fd"))
 
 
