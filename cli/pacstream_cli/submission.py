@@ -74,6 +74,7 @@ def prepare_plan(wishes: Wishes, data: Path) -> Submission:
         submitted_at=moment.isoformat(timespec="milliseconds"),
         pacs=profile.file.applied_to(config.node()),
         destination=config.move_aet if wishes.actions.move else config.aet,
+        destination_node=config.destination_node() if wishes.actions.move else None,
         actions=wishes.actions,
         project=wishes.project,
         out=str(wishes.out.absolute()),

@@ -111,6 +111,9 @@ class Batch(Part):
     submitted_at: str
     pacs: PacsNode
     destination: str = Field(min_length=1, max_length=16, description="C-MOVE destination AE title")
+    destination_node: PacsNode | None = Field(
+        default=None, description="where the destination of a --move answers C-FIND"
+    )
     actions: Actions
     project: str = ""
     out: str
@@ -215,6 +218,30 @@ class SeriesMoved(Message):
     remaining: int | None = None
     reason: str = Field(default="", description="empty: the PACS reported success")
     seconds: float = 0.0
+
+
+class ListingRequested(Message):
+    """The destination of a --move is to be asked which instances of a series it has."""
+
+    topic = "listing.requested"
+    batch_id: str
+    node: PacsNode
+    study_uid: str
+    series_uid: str
+    round: int = Field(ge=0, description="the C-MOVE after which it is asked")
+    number: int = Field(ge=1, description="how often it is asked after that C-MOVE")
+
+
+class SeriesListed(Message):
+    """What the destination of a --move says that it has of a series."""
+
+    topic = "series.listed"
+    batch_id: str
+    series_uid: str
+    round: int
+    number: int
+    instances: tuple[str, ...] = Field(default=(), description="SOP Instance UIDs")
+    reason: str = Field(default="", description="not empty: it gave no list, or not a whole one")
 
 
 class ReceivedInstance(Part):
@@ -356,6 +383,8 @@ MESSAGES: tuple[type[Message], ...] = (
     QueryAnswered,
     SeriesRequested,
     SeriesMoved,
+    ListingRequested,
+    SeriesListed,
     InstancesReceived,
     DeidentifyRequested,
     InstancesDeidentified,

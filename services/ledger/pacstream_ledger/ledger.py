@@ -20,12 +20,14 @@ from pacstream.messages import (
     InstancesDeidentified,
     InstancesReceived,
     InstancesWithheld,
+    ListingRequested,
     Message,
     QueryAnswered,
     QueryRequested,
     SeriesConverted,
     SeriesExported,
     SeriesFound,
+    SeriesListed,
     SeriesMoved,
     WorkFailed,
 )
@@ -156,6 +158,11 @@ class Ledger(Retrieval):
     def _on_series_moved(self, db: Connection, message: SeriesMoved) -> None:
         self.end_move(db, message)
 
+    def _on_series_listed(self, db: Connection, message: SeriesListed) -> None:
+        batch = self.require_batch(db, message.batch_id)
+        self.take_list(db, batch, message)
+        self.settle(db, batch, message.series_uid)
+
     def _on_instances_received(self, db: Connection, message: InstancesReceived) -> None:
         received = message.instances
         size = sum(instance.size for instance in received)
@@ -186,13 +193,15 @@ class Ledger(Retrieval):
         self.mark_changed(db, message.series_uid)
 
     def _take_arrival(self, db: Connection, order: Row[Any], message: InstancesReceived) -> None:
+        batch = self.require_batch(db, order.batch_id)
+        if not batch.actions.retrieves:
+            return
         if order.evidence != LISTED:
             key = {"batch_id": order.batch_id, "series_uid": order.series_uid}
             uids = [one.sop_instance_uid for one in message.instances]
             insert_new(db, EXPECTED, [{**key, "sop_instance_uid": uid} for uid in uids])
         if order.retrieval == "waiting" and order.batch_id != message.batch_id:
             return
-        batch = self.require_batch(db, order.batch_id)
         self.compare(db, batch, order)
         self.settle(db, batch, order.series_uid)
 
@@ -250,6 +259,8 @@ class Ledger(Retrieval):
             self.change(db, order, deidentification=failed)
         elif service == "converter":
             self.change(db, order, conversion=failed)
+        elif message.failed_topic == ListingRequested.topic:
+            self.note_no_list(db, order, message.reason)
         elif message.failed_topic == InfoRequested.topic:
             self.change(db, order, info=failed)
         elif service == "exporter":
@@ -265,6 +276,7 @@ class Ledger(Retrieval):
         SeriesFound: _on_series_found,
         QueryAnswered: _on_query_answered,
         SeriesMoved: _on_series_moved,
+        SeriesListed: _on_series_listed,
         InstancesReceived: _on_instances_received,
         InstancesDeidentified: _on_deidentified,
         InstancesWithheld: _on_withheld,

@@ -21,6 +21,7 @@ from pacstream.messages import (
     SeriesConverted,
     SeriesExported,
     SeriesFound,
+    SeriesListed,
     SeriesMoved,
     WorkFailed,
 )
@@ -99,6 +100,10 @@ class LedgerService(Service):
 
     @subscribes_to(SeriesMoved)
     def on_series_moved(self, message: SeriesMoved) -> None:
+        self._record(message)
+
+    @subscribes_to(SeriesListed)
+    def on_series_listed(self, message: SeriesListed) -> None:
         self._record(message)
 
     @subscribes_to(InstancesReceived)

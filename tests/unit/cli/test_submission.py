@@ -64,6 +64,17 @@ def test_move_goes_to_the_third_node(wishes: Wishes, tmp_path: Path) -> None:
     assert prepare(moving, tmp_path).batch.destination == "DEST"
 
 
+def test_the_place_of_the_destination_goes_with_a_move_and_with_nothing_else(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    place = {"move_query_address": "third.example", "move_query_port": 104}
+    wishes.config.write_text(json.dumps({**CONFIG, **place}))
+    assert prepare(wishes, tmp_path).batch.destination_node is None
+    node = prepare(replace(wishes, actions=Actions(move=True)), tmp_path).batch.destination_node
+    assert node is not None
+    assert (node.address, node.port, node.called_aet) == ("third.example", 104, "DEST")
+
+
 def test_flags_become_fields_of_the_batch(wishes: Wishes, tmp_path: Path) -> None:
     plain = prepare(wishes, tmp_path).batch
     assert (plain.priority, plain.refresh, plain.pacsman_names) == (0, False, False)
