@@ -8,7 +8,7 @@ compares it with this file.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -138,6 +138,10 @@ class Series(Part):
     description: str = ""
 
 
+Pseudonym = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{0,64}$")]
+"""What a user wants a patient to be called in a release (`new_ids`); empty: the project key's."""
+
+
 class Order(Part):
     """Why a series is fetched for one batch, and where its products go.
 
@@ -154,6 +158,7 @@ class Order(Part):
     session: str = Field(description="ses-… folder of the originals")
     folder: str = Field(description="series folder of the originals")
     release_folder: str = Field(description="series folder of the release, free of descriptions")
+    pseudonym: Pseudonym = ""
 
 
 class QueryRequested(Message):
@@ -163,6 +168,7 @@ class QueryRequested(Message):
     batch: Batch
     row: int = Field(ge=1, description="row in the CSV, the header is row 1")
     keys: dict[str, str]
+    pseudonym: Pseudonym = ""
 
     @property
     def correlation_id(self) -> str:
@@ -180,6 +186,7 @@ class SeriesFound(Message):
     expected: tuple[str, ...] = ()
     expected_count: int | None = None
     evidence: Evidence = "none"
+    pseudonym: Pseudonym = Field(default="", description="what the row gives its patient")
 
 
 class QueryAnswered(Message):

@@ -132,27 +132,6 @@ def test_what_a_pacs_drops_on_the_way_is_moved_again_until_it_is_there(
 
 
 @ORTHANC_ONLY
-def test_what_a_pacs_never_sends_is_named_in_the_report(
-    line: Line, third: Pacs, tmp_path: Path, open_here: ExitStack
-) -> None:
-    wanted = images(f"KEEP-{type(third).__name__}")
-    pacs = open_here.enter_context(
-        FakeSource(
-            wanted,
-            destinations={THIRD: (third.address, third.port)},
-            behaviour=Behaviour(withhold_every=3),
-        )
-    )
-    code, series, _ = moved(line, tmp_path, pacs, wanted[0].PatientID, **place_of(third))
-
-    assert code == 3
-    assert {(one["state"], one["reason"]) for one in series} == {("partial", "instances_missing")}
-    missing = {uid for one in series for uid in one["missing"]}
-    assert there(third, wanted) == {one.SOPInstanceUID for one in wanted} - missing
-    assert len(missing) == 4
-
-
-@ORTHANC_ONLY
 def test_a_third_node_that_can_not_be_asked_leaves_it_to_the_counters(
     line: Line, third: Pacs, tmp_path: Path, open_here: ExitStack
 ) -> None:

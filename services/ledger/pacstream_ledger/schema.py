@@ -188,6 +188,16 @@ FOLDERS = Table(
 )
 """Folder names that are given away, so that no two patients or series share one."""
 
+SUBJECTS = Table(
+    "subjects",
+    METADATA,
+    Column("project", String(64), primary_key=True),
+    Column("patient", String(64), primary_key=True),
+    Column("pseudonym", String(64), nullable=False),
+)
+"""Who is called what in a project's release. `patient` is a digest; `pseudonym` is empty where the
+project's key makes it."""
+
 PARKED = Table(
     "parked",
     METADATA,

@@ -31,6 +31,7 @@ from pacstream_ledger.disk import Watermark
 from pacstream_ledger.ledger import Ledger
 from pacstream_ledger.scheduler import Scheduler
 from pacstream_ledger.schema import open_database
+from pacstream_ledger.subjects import adopt
 from pacstream_ledger.throttle import Throttle
 
 SETTINGS = load_settings()
@@ -46,6 +47,7 @@ LEDGER = Ledger(
     rounds=SETTINGS.rounds,
     round_pause_s=SETTINGS.round_pause_s,
 )
+adopt(LEDGER.engine)
 SCHEDULER = Scheduler(LEDGER, untried_limit_s=SETTINGS.untried_limit_s)
 ONE_WRITER = threading.Lock()
 """Green under eventlet: facts are recorded, and what follows is sent, one at a time."""

@@ -141,6 +141,24 @@ def test_actions_that_make_no_sense_are_refused(actions: Actions, project: str, 
         check_actions(actions, project)
 
 
+def test_pseudonyms_go_with_their_rows(wishes: Wishes, tmp_path: Path) -> None:
+    wishes.queryfile.write_text("PatientID,new_ids\nP1,S-01\nP2,S-02\n")
+    releasing = replace(wishes, actions=Actions(anonymize=True), project="demo")
+    messages = list(prepare(releasing, tmp_path).messages())
+    assert [message.pseudonym for message in messages] == ["S-01", "S-02"]
+    assert [message.keys for message in messages] == [{"PatientID": "P1"}, {"PatientID": "P2"}]
+
+
+def test_pseudonyms_without_a_release_are_refused_and_not_ignored(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    wishes.queryfile.write_text("PatientID,new_ids\nP1,S-01\n")
+    with pytest.raises(InputError, match=r"new_ids.*--anonymize"):
+        prepare(wishes, tmp_path)
+    wishes.queryfile.write_text("PatientID,new_ids\nP1,\n")
+    assert prepare(wishes, tmp_path).batch.rows == 1
+
+
 def test_one_query_file_is_wanted(tmp_path: Path) -> None:
     none = dict.fromkeys(("save", "info", "anonymize", "convert", "move"), False)
     others = {"config": tmp_path, "out": tmp_path}
