@@ -209,7 +209,7 @@ class OrthancPacs(Pacs):
 
 
 class DcmqrscpPacs(Pacs):
-    """DCMTK's dcmqrscp, filled by copying into its storage area; it takes no C-STORE.
+    """DCMTK's dcmqrscp, filled by copying into its storage area; takes C-STORE if `writable`.
 
     It uses one transfer syntax for each class of an association and has no codecs: it sends
     uncompressed instances only, and reports failed sub-operations for the others.
@@ -222,8 +222,10 @@ class DcmqrscpPacs(Pacs):
         *,
         aet: str = "DCMQRSCP",
         nodelay: bool = False,
+        writable: bool = False,
     ) -> None:
         super().__init__(folder, destinations, aet=aet, nodelay=nodelay)
+        self._access = "RW" if writable else "R"
         self._area = self.folder / "storage"
         self._stored = 0
 
@@ -254,7 +256,9 @@ class DcmqrscpPacs(Pacs):
             "MaxPDUSize = 131072\nMaxAssociations = 64\n"
             "HostTable BEGIN\n" + "\n".join(hosts) + "\nHostTable END\n"
             "VendorTable BEGIN\nVendorTable END\n"
-            f"AETable BEGIN\n{self.aet} {self._area} R (500, 1024mb) ANY\nAETable END\n",
+            "AETable BEGIN\n"
+            f"{self.aet} {self._area} {self._access} (500, 1024mb) ANY\n"
+            "AETable END\n",
             "utf-8",
         )
         command = [_program("dcmqrscp"), "--config", str(configuration), "--disable-host-lookup"]

@@ -1,4 +1,5 @@
-"""The PACS configuration: JSON with the keys of PACSMAN or PACSIFIER, and `profile` if wanted."""
+"""The PACS configuration: JSON with the keys of PACSMAN or PACSIFIER, and what we add to them:
+`profile`, and where the destination of a --move answers C-FIND."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ OTHER_KEYS = (
     "batch_size",
     "batch_wait_time",
 )
-OPTIONAL_KEYS = ("profile",)
+DESTINATION_KEYS = ("move_query_address", "move_query_port")
+"""Both or none. `move_port` can't be one of them: PACSMAN's own receiver listens there."""
+OPTIONAL_KEYS = ("profile", *DESTINATION_KEYS, "move_query_AET")
 HOST_LABEL = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?")
 
 
@@ -51,12 +54,27 @@ class PacsConfig:
     """Seconds."""
     profile: Path | None = None
     """The PACS profile that the file names."""
+    move_query_address: str | None = None
+    move_query_port: int | None = None
+    move_query_aet: str | None = None
+    """None: the destination answers C-FIND by the title that it has as a C-MOVE destination."""
 
     def node(self) -> PacsNode:
         return PacsNode(
             address=self.address,
             port=self.port,
             called_aet=self.server_aet,
+            calling_aet=self.aet,
+        )
+
+    def destination_node(self) -> PacsNode | None:
+        """Where move_AET answers C-FIND; None if the file does not say it."""
+        if self.move_query_address is None or self.move_query_port is None:
+            return None
+        return PacsNode(
+            address=self.move_query_address,
+            port=self.move_query_port,
+            called_aet=self.move_query_aet or self.move_aet,
             calling_aet=self.aet,
         )
 
@@ -77,6 +95,9 @@ def read_config(path: Path) -> PacsConfig:
         "batch_size": read.value("batch_size", batch_size),
         "batch_wait_time": read.value("batch_wait_time", seconds),
         "profile": read.value("profile", lambda value: profile_path(value, path.parent)),
+        "move_query_address": read.value("move_query_address", host),
+        "move_query_port": read.value("move_query_port", port_number),
+        "move_query_aet": read.value("move_query_AET", ae_title),
     }
     if problems:
         raise ConfigError(path, problems)
@@ -126,6 +147,12 @@ def _key_problems(content: dict[str, Any]) -> list[str]:
     if len(addresses) > 1:
         problems.append("server_ip and server_address: give only one of them")
     problems += [f"{key}: missing" for key in OTHER_KEYS if key not in content]
+    if any(key in content for key in (*DESTINATION_KEYS, "move_query_AET")):
+        problems += [
+            f"{key}: missing, needed to ask the destination of --move"
+            for key in DESTINATION_KEYS
+            if key not in content
+        ]
     return problems
 
 

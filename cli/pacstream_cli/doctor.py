@@ -27,7 +27,14 @@ from pacstream.messages import PacsNode
 from pacstream.settings import Settings
 from pacstream_cli.broker import find_epmd, find_server, place_of
 from pacstream_cli.config import PacsConfig
-from pacstream_cli.find_trials import STUDY_ROOT_FIND, Asker, FindReport, Level, try_find
+from pacstream_cli.find_trials import (
+    NOWHERE,
+    STUDY_ROOT_FIND,
+    Asker,
+    FindReport,
+    Level,
+    try_find,
+)
 from pacstream_cli.move_trials import (
     NOBODY,
     STUDY_ROOT_GET,
@@ -38,7 +45,7 @@ from pacstream_cli.move_trials import (
     own_store_scp,
 )
 from pacstream_cli.ports import require_free
-from pacstream_cli.preflight import check_web
+from pacstream_cli.preflight import check_web, destination_problem
 from pacstream_cli.profiles import Finding
 from pacstream_cli.submission import folder_problem
 
@@ -144,6 +151,7 @@ def examine(place: Place, today: datetime.date) -> Diagnosis:
         _examine_delivery(place, diagnosis)
     else:
         diagnosis.untried(("storage port", "move destination"), "needs the disk")
+    _examine_third_node(place, diagnosis)
     _examine_clock(diagnosis, datetime.datetime.now(datetime.UTC))
     _examine_broker(place, diagnosis)
     return diagnosis
@@ -493,6 +501,17 @@ def _move_findings(diagnosis: Diagnosis, report: MoveReport) -> None:
     if report.instance_ms is not None:
         speed = max(0.1, round(report.instance_ms, 1))
         findings.append(Finding("measured.instance_ms", speed, f"{report.asked} by C-MOVE"))
+
+
+def _examine_third_node(place: Place, diagnosis: Diagnosis) -> None:
+    """Only where the configuration says where move_AET answers C-FIND; --move does without it."""
+    node = place.config.destination_node()
+    if node is None:
+        return
+    problem = destination_problem(node, (NOWHERE["UI"], NOWHERE["UI"]), place.settings)
+    where = f"{node.called_aet} at {node.address}:{node.port}"
+    fine = f"{where} answers C-FIND: what --move sends there is compared with what it lists"
+    diagnosis.note("third node", problem or fine, state=_good(not problem))
 
 
 # This machine

@@ -2,7 +2,8 @@
 
 Network, called AE title and C-ECHO; our store SCP's port; and, with one instance that the first
 rows match, that the PACS knows the C-MOVE destination and can deliver to it. PACS answer an unknown
-destination in different ways (0xA801, 0xC000, an abort), so only a delivery proves it.
+destination in different ways (0xA801, 0xC000, an abort), so only a delivery proves it. Whether the
+destination of a --move can be asked afterwards what it has is said, too.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pynetdicom.association import Association
 from pacstream.archive import Archive
 from pacstream.dimse import associate
 from pacstream.errors import InputError, PacsRejectedError, PacsUnreachableError, RetryLaterError
-from pacstream.messages import Batch, PacsNode, SeriesFound
+from pacstream.messages import Batch, PacsNode, Series, SeriesFound
 from pacstream.settings import Settings
 from pacstream_cli.submission import Submission
 from pacstream_query.associations import Associations
 from pacstream_query.finder import find_series
+from pacstream_query.listing import list_instances
 
 VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
@@ -141,13 +143,42 @@ def _try_move(submission: Submission, found: SeriesFound, settings: Settings) ->
     arrived = not batch.actions.retrieves or _arrives(archive, series.series_uid, instance)
     if completed and arrived:
         took_ms = 1000 * (time.monotonic() - started)
-        return f"the PACS delivers to {batch.destination} ({took_ms:.0f} ms)"
+        delivers = f"the PACS delivers to {batch.destination} ({took_ms:.0f} ms)"
+        return delivers + _destination_says(batch, series, settings)
     answer = "no answer" if status is None else f"status 0x{status:04X}"
     raise InputError(
         f"the PACS can't deliver to the C-MOVE destination {batch.destination} ({answer}): its "
         f"administrator has to register AE title {batch.destination} with this machine's address "
         f"and port {submission.config.move_port}"
     )
+
+
+def _destination_says(batch: Batch, series: Series, settings: Settings) -> str:
+    """Whether the destination of a --move answers C-FIND; nothing if it is our own store SCP."""
+    if not batch.actions.move:
+        return ""
+    if batch.destination_node is None:
+        return "; what comes there is known by the PACS's counters only (no move_query_address)"
+    uids = (series.study_uid, series.series_uid)
+    problem = destination_problem(batch.destination_node, uids, settings)
+    return f"; {problem}" if problem else "; it answers C-FIND, so what is there can be compared"
+
+
+def destination_problem(node: PacsNode, uids: tuple[str, str], settings: Settings) -> str:
+    """Why the destination can't be asked for the series with these study and series UIDs, or empty.
+
+    A destination that does not have the series yet answers all the same.
+    """
+    associations = Associations(
+        settings.dimse_timeout_s, connection_timeout_s=settings.connection_timeout_s
+    )
+    try:
+        _, code = list_instances(node, *uids, associations)
+    finally:
+        associations.close()
+    where = f"{node.called_aet} at {node.address}:{node.port}"
+    counters = "the PACS's counters have to do"
+    return f"{where} does not list instances by C-FIND ({code}): {counters}" if code else ""
 
 
 def _move(submission: Submission, identifier: Dataset, timeout_s: float) -> tuple[int | None, int]:

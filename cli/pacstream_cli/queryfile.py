@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacstream_cli.cells import may_lose_zeros, problem_of, shorter_than_common
+from pacstream_cli.new_ids import COLUMN, QueryRow, cell_problem, conflicts
 from pacstream_cli.tables import QueryFileError, Table, read_table, rows_named
 from pacstream_query.columns import (
     BY_KEYWORD,
-    NOT_SUPPORTED_YET,
     Column,
     NoKeyError,
     all_keywords,
@@ -25,14 +25,6 @@ from pacstream_query.columns import (
 __all__ = ["QueryFile", "QueryFileError", "QueryRow", "read_queries"]
 
 LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
-
-
-@dataclass(frozen=True)
-class QueryRow:
-    """One query: `row` as a spreadsheet numbers it (the header is row 1), keys that are given."""
-
-    row: int
-    keys: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,8 @@ def read_queries(path: Path) -> QueryFile:
     header = _without_empty_tail([name.strip() for name in table.records[0]])
     problems = table.problems[1] + _header_problems(header)
     if not any(_is_column(name) for name in header):
-        raise QueryFileError(path, problems)
+        nothing = f"row 1: no column says what to look for, such as {_examples()}"
+        raise QueryFileError(path, problems or [nothing])
     if len(table.records) == 1:
         raise QueryFileError(path, [*problems, "there are no rows below the header"])
     rows: list[QueryRow] = []
@@ -62,11 +55,12 @@ def read_queries(path: Path) -> QueryFile:
     for number, record in enumerate(table.records[1:], start=2):
         row_problems = table.problems[number] + _too_many_cells(number, len(header), record)
         keys = _keys(number, header, record, row_problems, notes)
+        pseudonym = _pseudonym(number, header, record, row_problems)
         if not keys and not row_problems:
             row_problems.append(f"row {number}: all cells are empty; remove the row")
         problems += row_problems
-        rows.append(QueryRow(number, keys))
-    problems += _lost_zeros(rows, table, notes)
+        rows.append(QueryRow(number, keys, pseudonym))
+    problems += _lost_zeros(rows, table, notes) + conflicts(rows)
     if problems:
         raise QueryFileError(path, problems)
     return _merged(rows, notes)
@@ -87,21 +81,22 @@ def _without_empty_tail(names: list[str]) -> list[str]:
 
 
 def _header_problems(header: list[str]) -> list[str]:
-    if not any(_is_column(name) or name in NOT_SUPPORTED_YET or _nearest(name) for name in header):
+    if not any(_is_column(name) or name == COLUMN or _nearest(name) for name in header):
         # not quoted: without a header, the first row is a patient's
         return [f"row 1: no known column; the header names columns such as {_examples()}"]
     problems = []
     seen: set[str] = set()
     for position, name in enumerate(header, start=1):
         column, problem = _column_or_problem(name)
+        keyword = COLUMN if name == COLUMN else column.keyword if column else ""
         if not name:
             problems.append(f"row 1: column {position} has no name; name it or remove it")
-        elif column is None:
+        elif not keyword:
             problems.append(f"row 1, column {_shown(name)}: {problem}")
-        elif column.keyword in seen:
+        elif keyword in seen:
             problems.append(f"row 1, column {_shown(name)}: is there twice; remove one")
         else:
-            seen.add(column.keyword)
+            seen.add(keyword)
     return problems
 
 
@@ -110,7 +105,7 @@ def _column_or_problem(name: str) -> tuple[Column | None, str]:
         column = find_column(name)
     except NoKeyError as error:
         return None, str(error)
-    return column, NOT_SUPPORTED_YET.get(name) or _unknown(name)
+    return column, _unknown(name)
 
 
 def _nearest(name: str) -> str:
@@ -168,15 +163,29 @@ def _keys(
     return keys
 
 
+def _pseudonym(row: int, header: list[str], record: list[str], problems: list[str]) -> str:
+    cells = (cell.strip() for name, cell in zip(header, record, strict=False) if name == COLUMN)
+    pseudonym = next(cells, "")
+    problem = cell_problem(pseudonym) if pseudonym else ""
+    if problem:
+        problems.append(f"row {row}, column {COLUMN}: {problem}")
+    return pseudonym
+
+
 def _lost_zeros(rows: list[QueryRow], table: Table, notes: list[str]) -> list[str]:
     """Problems where cells were numbers, and so must have lost leading zeros; else notes."""
     problems = []
     lost = {column.keyword for name in table.numbers if (column := find_column(name))}
+    lost |= table.numbers & {COLUMN}
     keywords = dict.fromkeys(keyword for row in rows for keyword in row.keys)
-    for keyword in keywords:
-        if not may_lose_zeros(column_of(keyword)):
-            continue
-        width, positions = shorter_than_common([row.keys.get(keyword, "") for row in rows])
+    cells = {
+        keyword: [row.keys.get(keyword, "") for row in rows]
+        for keyword in keywords
+        if may_lose_zeros(column_of(keyword))
+    }
+    cells[COLUMN] = [row.pseudonym for row in rows]
+    for keyword, column_cells in cells.items():
+        width, positions = shorter_than_common(column_cells)
         if not positions:
             continue
         where = rows_named([rows[position].row for position in positions])
@@ -189,6 +198,7 @@ def _lost_zeros(rows: list[QueryRow], table: Table, notes: list[str]) -> list[st
 
 
 def _merged(rows: list[QueryRow], notes: list[str]) -> QueryFile:
+    # the same keys with another pseudonym have been refused
     first: dict[frozenset[tuple[str, str]], QueryRow] = {}
     for row in rows:
         same = first.setdefault(frozenset(row.keys.items()), row)

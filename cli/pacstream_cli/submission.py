@@ -48,7 +48,9 @@ class Submission:
 
     def messages(self) -> Iterator[QueryRequested]:
         for row in self.queries.rows:
-            yield QueryRequested(batch=self.batch, row=row.row, keys=row.keys)
+            yield QueryRequested(
+                batch=self.batch, row=row.row, keys=row.keys, pseudonym=row.pseudonym
+            )
 
 
 def prepare(wishes: Wishes, data: Path) -> Submission:
@@ -58,6 +60,7 @@ def prepare(wishes: Wishes, data: Path) -> Submission:
     """
     check_actions(wishes.actions, wishes.project)
     submission = prepare_plan(wishes, data)
+    check_pseudonyms(submission.queries, wishes.actions)
     check_output(wishes.out)
     return submission
 
@@ -74,6 +77,7 @@ def prepare_plan(wishes: Wishes, data: Path) -> Submission:
         submitted_at=moment.isoformat(timespec="milliseconds"),
         pacs=profile.file.applied_to(config.node()),
         destination=config.move_aet if wishes.actions.move else config.aet,
+        destination_node=config.destination_node() if wishes.actions.move else None,
         actions=wishes.actions,
         project=wishes.project,
         out=str(wishes.out.absolute()),
@@ -104,6 +108,15 @@ def check_actions(actions: Actions, project: str) -> None:
         raise InputError("--anonymize needs --project NAME: pseudonyms are made for one project")
     if project and not PROJECT.fullmatch(project):
         raise InputError("--project: letters, digits, `_` and `-` only, at most 64")
+
+
+def check_pseudonyms(queries: QueryFile, actions: Actions) -> None:
+    """Raises InputError for pseudonyms that would have no effect."""
+    if not actions.anonymize and any(row.pseudonym for row in queries.rows):
+        raise InputError(
+            "the column new_ids gives pseudonyms for a release: add --anonymize --project NAME, "
+            "or remove the column"
+        )
 
 
 def check_output(out: Path, least_free: int = LEAST_FREE_BYTES) -> None:

@@ -8,7 +8,7 @@ compares it with this file.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -111,6 +111,9 @@ class Batch(Part):
     submitted_at: str
     pacs: PacsNode
     destination: str = Field(min_length=1, max_length=16, description="C-MOVE destination AE title")
+    destination_node: PacsNode | None = Field(
+        default=None, description="where the destination of a --move answers C-FIND"
+    )
     actions: Actions
     project: str = ""
     out: str
@@ -135,6 +138,10 @@ class Series(Part):
     description: str = ""
 
 
+Pseudonym = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{0,64}$")]
+"""What a user wants a patient to be called in a release (`new_ids`); empty: the project key's."""
+
+
 class Order(Part):
     """Why a series is fetched for one batch, and where its products go.
 
@@ -151,6 +158,7 @@ class Order(Part):
     session: str = Field(description="ses-… folder of the originals")
     folder: str = Field(description="series folder of the originals")
     release_folder: str = Field(description="series folder of the release, free of descriptions")
+    pseudonym: Pseudonym = ""
 
 
 class QueryRequested(Message):
@@ -160,6 +168,7 @@ class QueryRequested(Message):
     batch: Batch
     row: int = Field(ge=1, description="row in the CSV, the header is row 1")
     keys: dict[str, str]
+    pseudonym: Pseudonym = ""
 
     @property
     def correlation_id(self) -> str:
@@ -177,6 +186,7 @@ class SeriesFound(Message):
     expected: tuple[str, ...] = ()
     expected_count: int | None = None
     evidence: Evidence = "none"
+    pseudonym: Pseudonym = Field(default="", description="what the row gives its patient")
 
 
 class QueryAnswered(Message):
@@ -215,6 +225,30 @@ class SeriesMoved(Message):
     remaining: int | None = None
     reason: str = Field(default="", description="empty: the PACS reported success")
     seconds: float = 0.0
+
+
+class ListingRequested(Message):
+    """The destination of a --move is to be asked which instances of a series it has."""
+
+    topic = "listing.requested"
+    batch_id: str
+    node: PacsNode
+    study_uid: str
+    series_uid: str
+    round: int = Field(ge=0, description="the C-MOVE after which it is asked")
+    number: int = Field(ge=1, description="how often it is asked after that C-MOVE")
+
+
+class SeriesListed(Message):
+    """What the destination of a --move says that it has of a series."""
+
+    topic = "series.listed"
+    batch_id: str
+    series_uid: str
+    round: int
+    number: int
+    instances: tuple[str, ...] = Field(default=(), description="SOP Instance UIDs")
+    reason: str = Field(default="", description="not empty: it gave no list, or not a whole one")
 
 
 class ReceivedInstance(Part):
@@ -356,6 +390,8 @@ MESSAGES: tuple[type[Message], ...] = (
     QueryAnswered,
     SeriesRequested,
     SeriesMoved,
+    ListingRequested,
+    SeriesListed,
     InstancesReceived,
     DeidentifyRequested,
     InstancesDeidentified,

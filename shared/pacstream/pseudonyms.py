@@ -23,6 +23,9 @@ KEY_BYTES = 32
 LONGEST_SHIFT_WEEKS = 520
 
 PROJECT = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+PSEUDONYM = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+"""What a user may give: an LO value (PS3.5 section 6.2), and safe as a folder's name."""
+OWN_PSEUDONYM = re.compile(r"P[A-Z2-7]{10}", re.ASCII)
 DATE = re.compile(r"(\d{4})(\d{2})(\d{2})|(\d{4})\.(\d{2})\.(\d{2})", re.ASCII)
 
 
@@ -123,12 +126,17 @@ def _key_path(keys: Path, project: str) -> Path:
 
 
 def subject_of(order: Order) -> tuple[str, str]:
-    """Patient ID and issuer that pseudonym and date shift of a series are made of.
+    """Patient ID and issuer that pseudonym (unless given) and date shift of a series are made of.
 
     Without a patient ID only one study is sure to be of one patient, so its UID stands in.
     """
     patient_id = order.series.patient_id.strip()
     return (patient_id, "") if patient_id else (order.series.study_uid, "study without patient ID")
+
+
+def pseudonym_of(order: Order, key: ProjectKey) -> str:
+    """What stands for the patient in the release: what the user gave, else what the key makes."""
+    return order.pseudonym or key.pseudonym(*subject_of(order))
 
 
 def release_time(time: str) -> str:
@@ -145,4 +153,4 @@ def release_series_folder(order: Order, key: ProjectKey) -> Path:
     date = shifted_date(order.series.study_date, key.shift_days(*subject))
     time = release_time(order.series.study_time)
     session = f"ses-{date}{time}" if date else "ses-unknown"
-    return Path("release") / f"sub-{key.pseudonym(*subject)}" / session / folder
+    return Path("release") / f"sub-{pseudonym_of(order, key)}" / session / folder

@@ -16,12 +16,14 @@ from pacstream.messages import (
     InstancesDeidentified,
     InstancesReceived,
     InstancesWithheld,
+    ListingRequested,
     Message,
     QueryAnswered,
     QueryRequested,
     SeriesConverted,
     SeriesExported,
     SeriesFound,
+    SeriesListed,
     SeriesMoved,
     SeriesReceived,
     SeriesRequested,
@@ -35,7 +37,7 @@ DELIVERY_LIMIT = 20
 the broker itself calls it dead. Attempts after errors are counted in our own header."""
 
 SUBSCRIPTIONS: dict[str, tuple[type[Message], ...]] = {
-    "query": (QueryRequested,),
+    "query": (QueryRequested, ListingRequested),
     "retrieve": (SeriesRequested,),
     "anonymizer": (InstancesReceived, DeidentifyRequested),
     "converter": (SeriesReceived,),
@@ -45,6 +47,7 @@ SUBSCRIPTIONS: dict[str, tuple[type[Message], ...]] = {
         SeriesFound,
         QueryAnswered,
         SeriesMoved,
+        SeriesListed,
         InstancesReceived,
         InstancesDeidentified,
         InstancesWithheld,

@@ -15,6 +15,7 @@ from pacstream.messages import (
     InstancesDeidentified,
     InstancesReceived,
     InstancesWithheld,
+    ListingRequested,
     Message,
     Order,
     PacsNode,
@@ -25,6 +26,7 @@ from pacstream.messages import (
     SeriesConverted,
     SeriesExported,
     SeriesFound,
+    SeriesListed,
     SeriesMoved,
     SeriesReceived,
     SeriesRequested,
@@ -72,7 +74,8 @@ class FakeLine:
     """Answers the ledger's requests as the services would. `found` is what each row matches.
 
     `lose[uid]`: how often a C-MOVE leaves the instance out while reporting success; `withhold`:
-    UIDs that de-identification keeps back.
+    UIDs that de-identification keeps back. `there` is what the destination of a --move has,
+    `unlisted[uid]`: how many of its lists leave the instance out; `no_list`: why it lists nothing.
     """
 
     batch: Batch
@@ -82,6 +85,10 @@ class FakeLine:
     conversion: str = "converted"
     archive: dict[str, set[str]] = field(default_factory=dict)
     moves: list[SeriesRequested] = field(default_factory=list)
+    there: dict[str, set[str]] = field(default_factory=dict)
+    unlisted: dict[str, int] = field(default_factory=dict)
+    no_list: str = ""
+    listings: list[ListingRequested] = field(default_factory=list)
     finished: list[BatchFinished] = field(default_factory=list)
 
     def present(self, series_uid: str) -> set[str]:
@@ -98,6 +105,8 @@ class FakeLine:
             yield from self._query(message)
         elif isinstance(message, SeriesRequested):
             yield from self._move(message)
+        elif isinstance(message, ListingRequested):
+            yield self._list(message)
         elif isinstance(message, DeidentifyRequested):
             yield from self._deidentify(message.order, message.instances)
         elif isinstance(message, SeriesReceived):
@@ -129,7 +138,8 @@ class FakeLine:
                 self.lose[uid] -= 1
             else:
                 arrived.append(uid)
-        self.archive.setdefault(series_uid, set()).update(arrived)
+        place = self.there if request.order.actions.move else self.archive
+        place.setdefault(series_uid, set()).update(arrived)
         if arrived and request.order.actions.retrieves:
             yield InstancesReceived(
                 batch_id=request.batch_id,
@@ -148,6 +158,23 @@ class FakeLine:
             status=0,
             completed=len(arrived),
             failed=0,
+        )
+
+    def _list(self, request: ListingRequested) -> SeriesListed:
+        self.listings.append(request)
+        listed = []
+        for uid in sorted(self.there.get(request.series_uid, ())):
+            if self.unlisted.get(uid, 0) > 0:
+                self.unlisted[uid] -= 1
+            else:
+                listed.append(uid)
+        return SeriesListed(
+            batch_id=request.batch_id,
+            series_uid=request.series_uid,
+            round=request.round,
+            number=request.number,
+            instances=() if self.no_list else tuple(listed),
+            reason=self.no_list,
         )
 
     def _deidentify(self, order: Order, instances: tuple[str, ...]) -> Iterator[Message]:

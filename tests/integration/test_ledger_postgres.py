@@ -15,6 +15,7 @@ from pacstream.messages import SeriesFound
 from pacstream_cli.ports import free_port, start_of
 from pacstream_ledger import control
 from pacstream_ledger.schema import METADATA, open_database
+from pacstream_ledger.subjects import adopt
 from pacstream_ledger.throttle import Throttle
 from tests.fakes.driven import Driven, series_of
 from tests.fakes.line import FakeLine, make_batch, make_found
@@ -120,6 +121,26 @@ def test_a_refresh_records_everything_anew(url: str) -> None:
     report = Driven(url, line).run()
     assert report["delivered"] is True
     assert [move.instances for move in line.moves] == [()]
+
+
+def test_what_a_third_node_lists_is_compared(url: str) -> None:
+    batch = make_batch(1, move=True)
+    batch = batch.model_copy(update={"destination_node": batch.pacs})
+    found = [make_found(batch, 2, 1), make_found(batch, 2, 2)]
+    line = FakeLine(batch, {2: found}, lose={"1.2.1.1": 1, "1.2.2.1": 99})
+    series = series_of(Driven(url, line, repeat=True).run())
+    assert series["1.2.1"]["state"] == "complete"
+    assert (series["1.2.2"]["state"], series["1.2.2"]["missing"]) == ("partial", ["1.2.2.1"])
+    assert (series["1.2.2"]["instances"]["done"], series["1.2.2"]["instances"]["failed"]) == (2, 1)
+
+
+def test_a_pseudonym_is_one_patients_only(url: str) -> None:
+    batch = make_batch(1, anonymize=True)
+    found = [make_found(batch, 2, 1), make_found(batch, 2, 2, patient_id="P2")]
+    found = [one.model_copy(update={"pseudonym": "S1"}) for one in found]
+    driven = Driven(url, FakeLine(batch, {2: found}))
+    assert driven.run()["series"] == {"complete": 1, "failed": 1}
+    adopt(driven.ledger.engine)
 
 
 def test_limits_breaker_and_cancel_hold(url: str) -> None:

@@ -32,7 +32,7 @@ TOLD_TO_NOBODY = frozenset({"dead_letter", "move_does_not_work"})
 
 REASON_CODE = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 REASON_KEYWORDS = frozenset({"code", "reason", "broken"})
-REASON_VARIABLES = frozenset({"reason", "broken", "REASONS", "REFUSALS"})
+REASON_VARIABLES = frozenset({"CONFLICT", "reason", "broken", "REASONS", "REFUSALS"})
 REASON_FUNCTIONS = frozenset(
     {"reason", "reason_of", "reason_of_http", "refusal", "_failure", "_kind", "_read"}
 )

@@ -21,6 +21,7 @@ from pacstream.messages import (
     InstancesDeidentified,
     InstancesReceived,
     InstancesWithheld,
+    ListingRequested,
     Message,
     Order,
     PacsNode,
@@ -32,6 +33,7 @@ from pacstream.messages import (
     SeriesConverted,
     SeriesExported,
     SeriesFound,
+    SeriesListed,
     SeriesMoved,
     SeriesReceived,
     SeriesRequested,
@@ -64,17 +66,20 @@ ORDER = Order(
     session="ses-20260101",
     folder="00007-T1",
     release_folder="00007-MR",
+    pseudonym="S-01",
 )
 ID: dict[str, Any] = {"batch_id": BATCH.batch_id}
 KEY: dict[str, Any] = {**ID, "series_uid": "1.2.3.4"}
 UIDS = ("1.2.3.4.1", "1.2.3.4.2")
 
 EXAMPLES: tuple[Message, ...] = (
-    QueryRequested(batch=BATCH, row=2, keys={"PatientID": "P"}),
+    QueryRequested(batch=BATCH, row=2, keys={"PatientID": "P"}, pseudonym="S-01"),
     SeriesFound(**ID, row=2, series=SERIES, expected=UIDS, expected_count=2, evidence="uids"),
     QueryAnswered(**ID, row=2, series_uids=("1.2.3.4",)),
     SeriesRequested(**ID, pacs=PACS, destination="US", order=ORDER, instances=UIDS, round=1),
     SeriesMoved(**KEY, round=1, status=0xB000, completed=1, failed=1, reason="failed"),
+    ListingRequested(**KEY, node=PACS, study_uid="1.2.3", round=1, number=2),
+    SeriesListed(**KEY, round=1, number=2, instances=UIDS),
     InstancesReceived(
         **KEY,
         study_uid="1.2.3",

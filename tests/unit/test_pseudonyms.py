@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pacstream.errors import InputError, RejectedError, ZoneError
 from pacstream.messages import Actions, Order, Series
 from pacstream.pseudonyms import (
+    OWN_PSEUDONYM,
     ProjectKey,
     create_key,
     load_key,
@@ -171,3 +173,23 @@ def test_patients_without_an_id_are_not_merged() -> None:
 def test_a_release_folder_that_leaves_its_place_is_refused(folder: str) -> None:
     with pytest.raises(ZoneError):
         release_series_folder(an_order(release_folder=folder), KEY)
+
+
+# Pseudonyms that a user gives
+
+
+def test_a_given_pseudonym_names_the_folder_and_the_dates_stay_the_keys() -> None:
+    made = release_series_folder(an_order(), KEY)
+    given = release_series_folder(an_order().model_copy(update={"pseudonym": "S-01"}), KEY)
+    assert given.parts[:2] == ("release", "sub-S-01")
+    assert given.parts[2:] == made.parts[2:]
+
+
+@pytest.mark.parametrize("text", ["../x", "a/b", "a b", "é", "a" * 65, "a\n", "."])
+def test_what_is_no_pseudonym_is_in_no_message(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Order.model_validate({**an_order().model_dump(), "pseudonym": text})
+
+
+def test_the_own_form_of_pseudonyms_is_recognised() -> None:
+    assert OWN_PSEUDONYM.fullmatch(KEY.pseudonym("4711"))

@@ -17,7 +17,7 @@ from pacstream.archive import replacing
 from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.logs import event, place_of, ref
 from pacstream.messages import Order
-from pacstream.pseudonyms import ProjectKey, release_series_folder, subject_of
+from pacstream.pseudonyms import ProjectKey, pseudonym_of, release_series_folder, subject_of
 from pacstream_anonymizer import gate, markers, triage
 from pacstream_anonymizer.cleaner import Cleaner
 from pacstream_anonymizer.codestream import check_fragments
@@ -120,7 +120,7 @@ def _release(
         if original.pixels:
             check_fragments(original.content, original.pixels.fragments)
         subject = subject_of(order)
-        patient = Patient(key, key.pseudonym(*subject), key.shift_days(*subject))
+        patient = Patient(key, pseudonym_of(order, key), key.shift_days(*subject))
         cleaned = Cleaner(profile, patient, original.encoding).data_set(original.elements)
         data_set = serialize(markers.mark(cleaned, profile, patient.pseudonym), original.encoding)
         released_uid = key.uid(identity.sop_instance_uid)

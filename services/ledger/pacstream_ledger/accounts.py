@@ -11,10 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from pacstream.messages import Batch
-from pacstream_ledger.schema import EXPECTED, ORDERS, OUTCOMES, RECEIVED
+from pacstream_ledger.schema import DELIVERED, EXPECTED, ORDERS, OUTCOMES, RECEIVED
 
 KEYS = ("expected", "received", "done", "withheld", "failed", "cancelled", "pending")
 
@@ -128,6 +140,7 @@ def _add(sums: dict[str, int], counts: dict[str, int]) -> None:
 def _live(db: Connection, batch: Batch, which: ColumnElement[bool]) -> dict[str, Counts]:
     released = case((OUTCOMES.c.withheld == "", 1), else_=0)
     withheld = case((OUTCOMES.c.withheld != "", 1), else_=0)
+    delivered = func.count(DELIVERED.c.sop_instance_uid) if batch.actions.move else literal(0)
     query = (
         select(
             ORDERS.c.series_uid,
@@ -138,6 +151,7 @@ def _live(db: Connection, batch: Batch, which: ColumnElement[bool]) -> dict[str,
             func.count(RECEIVED.c.sop_instance_uid).label("received"),
             func.sum(released).label("released"),
             func.sum(withheld).label("withheld"),
+            delivered.label("delivered"),
         )
         .select_from(_joined(batch))
         .where(ORDERS.c.batch_id == batch.batch_id, which)
@@ -155,7 +169,7 @@ def _joined(batch: Batch) -> Any:
         same_instance = and_(same_instance, _fresh())
     else:
         same_instance = and_(same_instance, or_(ORDERS.c.evidence == "uids", _fresh()))
-    return (
+    joined = (
         ORDERS.outerjoin(
             EXPECTED,
             and_(
@@ -164,14 +178,16 @@ def _joined(batch: Batch) -> Any:
             ),
         )
         .outerjoin(RECEIVED, same_instance)
-        .outerjoin(
-            OUTCOMES,
-            and_(
-                OUTCOMES.c.batch_id == EXPECTED.c.batch_id,
-                OUTCOMES.c.series_uid == EXPECTED.c.series_uid,
-                OUTCOMES.c.sop_instance_uid == EXPECTED.c.sop_instance_uid,
-            ),
-        )
+        .outerjoin(OUTCOMES, _of_expected(OUTCOMES))
+    )
+    return joined.outerjoin(DELIVERED, _of_expected(DELIVERED)) if batch.actions.move else joined
+
+
+def _of_expected(table: Table) -> ColumnElement[bool]:
+    return and_(
+        table.c.batch_id == EXPECTED.c.batch_id,
+        table.c.series_uid == EXPECTED.c.series_uid,
+        table.c.sop_instance_uid == EXPECTED.c.sop_instance_uid,
     )
 
 
@@ -184,5 +200,5 @@ def _counts(batch: Batch, row: Row[Any]) -> Counts:
     elif batch.actions.retrieves:
         done = int(row.received)
     else:
-        done = expected if row.state == "complete" else 0
+        done = expected if row.state == "complete" else int(row.delivered)
     return Counts(expected, int(row.received), done, int(row.withheld or 0))

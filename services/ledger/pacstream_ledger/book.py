@@ -28,6 +28,7 @@ from pacstream_ledger.accounts import here_for, recount
 from pacstream_ledger.gate import Gate
 from pacstream_ledger.schema import (
     BATCHES,
+    DELIVERED,
     EXPECTED,
     ORDERS,
     OUTBOX,
@@ -172,6 +173,13 @@ class Book:
         )
         return set(db.execute(query).scalars())
 
+    def delivered(self, db: Connection, order: Row[Any]) -> set[str]:
+        """What the destination of a --move has listed."""
+        query = select(DELIVERED.c.sop_instance_uid).where(
+            DELIVERED.c.batch_id == order.batch_id, DELIVERED.c.series_uid == order.series_uid
+        )
+        return set(db.execute(query).scalars())
+
     def received(self, db: Connection, batch: Batch, order: Row[Any]) -> set[str]:
         """What is here for this order."""
         query = select(RECEIVED.c.sop_instance_uid).where(here_for(batch, order))
@@ -255,6 +263,22 @@ class Book:
             .where(ORDERS.c.batch_id == order.batch_id, ORDERS.c.series_uid == order.series_uid)
             .values(**values)
         )
+
+    def again(self, db: Connection, order: Row[Any]) -> Row[Any]:
+        """The order as it is now."""
+        row = self.order_row(db, order.batch_id, order.series_uid)
+        assert row is not None
+        return row
+
+    def pause(self, db: Connection, order: Row[Any]) -> None:
+        """Instances may still be on their way; each round gives them twice as long."""
+        pause = self.round_pause_s * 2 ** (order.tried - 1)
+        self.change(db, order, retrieval="pausing", due_at=self.clock() + pause)
+
+    def wait_for_turn(self, db: Connection, order: Row[Any]) -> None:
+        """What is missing is asked for once the batch's turn has come."""
+        waits = {"retrieval": "waiting", "due_at": 0.0, "waiting_since": self.clock()}
+        self.change(db, order, **waits)
 
     def end_row(self, db: Connection, batch_id: str, row: int, state: str, reason: str) -> None:
         insert_new(

@@ -119,7 +119,7 @@ def cancel(ledger: Ledger, batch_id: str) -> None:
             .where(
                 ORDERS.c.batch_id == batch_id,
                 ORDERS.c.state == "pending",
-                ORDERS.c.retrieval.in_(("waiting", "pausing", "none")),
+                ORDERS.c.retrieval.in_(("waiting", "checking", "pausing", "none")),
             )
             .values(**ended, retrieval="cancelled")
         )

@@ -20,12 +20,14 @@ from pacstream.messages import (
     InstancesDeidentified,
     InstancesReceived,
     InstancesWithheld,
+    ListingRequested,
     Message,
     QueryAnswered,
     QueryRequested,
     SeriesConverted,
     SeriesExported,
     SeriesFound,
+    SeriesListed,
     SeriesMoved,
     WorkFailed,
 )
@@ -45,6 +47,7 @@ from pacstream_ledger.schema import (
     put,
 )
 from pacstream_ledger.states import LISTED, UNDER_WAY
+from pacstream_ledger.subjects import CONFLICT, refusal
 from pacstream_ledger.throttle import pacs_key, release_cost
 
 
@@ -106,19 +109,40 @@ class Ledger(Retrieval):
         series_uid = message.series.series_uid
         key = {"batch_id": message.batch_id, "series_uid": series_uid}
         insert_new(db, ROW_SERIES, [{**key, "row": message.row}])
-        if self.order_row(db, message.batch_id, series_uid) is not None:
+        order = self.order_row(db, message.batch_id, series_uid)
+        if order is not None:
+            if self.order(order).pseudonym != message.pseudonym:
+                self._refuse_row(db, message.batch_id, message.row)
+            self.finish_if_done(db, message.batch_id)
             return
         retrieval = self._open_order(db, batch, message)
         if retrieval != "waiting":
             self.settle(db, batch, series_uid)
 
+    def _refuse_row(self, db: Connection, batch_id: str, row: int) -> None:
+        """Its series have another pseudonym by another row. More of them may still be found, so the
+        row ends with its answer."""
+        values = {"state": "waiting", "reason": CONFLICT, "series": 0}
+        insert_new(db, ROWS, [{"batch_id": batch_id, "row": row, **values}])
+        this = (ROWS.c.batch_id == batch_id) & (ROWS.c.row == row)
+        db.execute(update(ROWS).where(this, ROWS.c.state == "waiting").values(reason=CONFLICT))
+        db.execute(
+            update(ROWS)
+            .where(this, ROWS.c.state == "answered")
+            .values(state="failed", reason=CONFLICT)
+        )
+
     def _open_order(self, db: Connection, batch: Batch, found: SeriesFound) -> str:
-        order = place_order(db, batch, found.series)
+        order = place_order(db, batch, found.series, found.pseudonym)
         key = {"batch_id": batch.batch_id, "series_uid": found.series.series_uid}
         sequence = db.execute(select(func.coalesce(func.max(ORDERS.c.sequence), 0))).scalar_one()
         wanted = batch.actions.retrieves or batch.actions.move
         cancelled = self.control(db, batch.batch_id) == "cancelled"
+        released = batch.actions.anonymize and not cancelled
+        refused = refusal(db, order, found.attributes) if released else ""
         retrieval = "cancelled" if cancelled else "waiting" if wanted else "none"
+        if refused:
+            retrieval = "failed"
         expected = set(found.expected)
         promised = 0 if expected else found.expected_count or 0
         db.execute(
@@ -128,6 +152,8 @@ class Ledger(Retrieval):
                 order=order.model_dump_json(),
                 retrieval=retrieval,
                 state="pending",
+                reason=refused,
+                deidentification=f"failed:{refused}" if refused else "",
                 evidence=found.evidence,
                 expected_count=found.expected_count,
                 waiting_since=self.clock(),
@@ -143,8 +169,9 @@ class Ledger(Retrieval):
         return retrieval
 
     def _on_query_answered(self, db: Connection, message: QueryAnswered) -> None:
-        state = "failed" if message.reason else "answered" if message.series_uids else "no_match"
-        self.end_row(db, message.batch_id, message.row, state, message.reason)
+        reason = message.reason or self._noted(db, message)
+        state = "failed" if reason else "answered" if message.series_uids else "no_match"
+        self.end_row(db, message.batch_id, message.row, state, reason)
         found = set(message.series_uids)
         db.execute(
             update(ROWS)
@@ -153,8 +180,20 @@ class Ledger(Retrieval):
         )
         self.finish_if_done(db, message.batch_id)
 
+    def _noted(self, db: Connection, message: QueryAnswered) -> str:
+        """That a series of the row has another pseudonym; empty if none has."""
+        query = select(ROWS.c.reason).where(
+            ROWS.c.batch_id == message.batch_id, ROWS.c.row == message.row
+        )
+        return CONFLICT if db.execute(query).scalar() == CONFLICT else ""
+
     def _on_series_moved(self, db: Connection, message: SeriesMoved) -> None:
         self.end_move(db, message)
+
+    def _on_series_listed(self, db: Connection, message: SeriesListed) -> None:
+        batch = self.require_batch(db, message.batch_id)
+        self.take_list(db, batch, message)
+        self.settle(db, batch, message.series_uid)
 
     def _on_instances_received(self, db: Connection, message: InstancesReceived) -> None:
         received = message.instances
@@ -186,13 +225,15 @@ class Ledger(Retrieval):
         self.mark_changed(db, message.series_uid)
 
     def _take_arrival(self, db: Connection, order: Row[Any], message: InstancesReceived) -> None:
+        batch = self.require_batch(db, order.batch_id)
+        if not batch.actions.retrieves:
+            return
         if order.evidence != LISTED:
             key = {"batch_id": order.batch_id, "series_uid": order.series_uid}
             uids = [one.sop_instance_uid for one in message.instances]
             insert_new(db, EXPECTED, [{**key, "sop_instance_uid": uid} for uid in uids])
         if order.retrieval == "waiting" and order.batch_id != message.batch_id:
             return
-        batch = self.require_batch(db, order.batch_id)
         self.compare(db, batch, order)
         self.settle(db, batch, order.series_uid)
 
@@ -250,6 +291,8 @@ class Ledger(Retrieval):
             self.change(db, order, deidentification=failed)
         elif service == "converter":
             self.change(db, order, conversion=failed)
+        elif message.failed_topic == ListingRequested.topic:
+            self.note_no_list(db, order, message.reason)
         elif message.failed_topic == InfoRequested.topic:
             self.change(db, order, info=failed)
         elif service == "exporter":
@@ -265,6 +308,7 @@ class Ledger(Retrieval):
         SeriesFound: _on_series_found,
         QueryAnswered: _on_query_answered,
         SeriesMoved: _on_series_moved,
+        SeriesListed: _on_series_listed,
         InstancesReceived: _on_instances_received,
         InstancesDeidentified: _on_deidentified,
         InstancesWithheld: _on_withheld,

@@ -49,7 +49,7 @@ def series_name(number: str, words: str) -> str:
     return f"{digits.zfill(5)}-{words}"
 
 
-def place_order(db: Connection, batch: Batch, series: Series) -> Order:
+def place_order(db: Connection, batch: Batch, series: Series, pseudonym: str = "") -> Order:
     """The order for a series with folders that nobody else has below the batch's output folder."""
     # Without a Patient ID all such patients would share a folder; a study has one patient.
     patient = series.patient_id.strip() or series.study_uid
@@ -71,6 +71,7 @@ def place_order(db: Connection, batch: Batch, series: Series) -> Order:
         session=session,
         folder=folder,
         release_folder=release,
+        pseudonym=pseudonym,
     )
 
 

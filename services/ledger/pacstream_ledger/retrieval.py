@@ -4,6 +4,8 @@ waiting ─► retrieving ─► received
    ▲           │  ▲
    │           ▼  │ comes late
    └────── pausing ─► partial, failed
+
+What is sent to a third node instead: `delivery`.
 """
 
 from __future__ import annotations
@@ -21,25 +23,17 @@ from pacstream.messages import (
     SeriesReceived,
     SeriesRequested,
 )
-from pacstream_ledger.book import Book
 from pacstream_ledger.breaker import NOT_TRIED
+from pacstream_ledger.delivery import FINE, HOPELESS, Delivery
 from pacstream_ledger.gate import is_empty_success
 from pacstream_ledger.schema import BATCHES, EXPECTED, ORDERS, RECEIVED, ROWS, insert_new, put
 from pacstream_ledger.states import LISTED, UNDER_WAY, state_of
-
-HOPELESS = frozenset(
-    {"move_destination_unknown", "no_web_url", "storage_role_refused", "access_denied"}
-)
-"""Reasons after which another C-MOVE of the same series can't help."""
-
-FINE = frozenset({"", "sub_operations_warned"})
-"""Reasons of a C-MOVE that says it has sent everything."""
 
 CONFLICTING = "conflicting"
 """Remark: an instance came with another content than the one that is here. Both are kept."""
 
 
-class Retrieval(Book):
+class Retrieval(Delivery):
     """What follows for a series from what has come and what has not."""
 
     # Asking
@@ -53,15 +47,16 @@ class Retrieval(Book):
         first = order.since == 0.0
         if first:
             self.change(db, order, since=self.clock())
-            order = self._again(db, order)
-        here = self._here(db, batch, order) if batch.actions.retrieves else set()
+            order = self.again(db, order)
+        retrieves = batch.actions.retrieves
+        here = self._here(db, batch, order) if retrieves else self.delivered(db, order)
         expected = self.expected(db, order) or here
         gaps_only = bool(here) and (not first or 2 * len(here) > len(expected))
-        if gaps_only:
+        if gaps_only and retrieves:
             self._take_in(db, batch, order, here)
         self.change(db, order, retrieval="retrieving", due_at=self.clock(), reason="")
-        if gaps_only and expected <= here:
-            self.complete(db, batch, self._again(db, order))
+        if retrieves and gaps_only and expected <= here:
+            self.complete(db, batch, self.again(db, order))
             moves = False
         else:
             self._request(db, batch, order, expected - here if gaps_only else set())
@@ -117,7 +112,7 @@ class Retrieval(Book):
 
     def _request(self, db: Connection, batch: Batch, order: Row[Any], instances: set[str]) -> None:
         number = order.asked
-        self.change(db, order, round=number, asked=number + 1)
+        self.change(db, order, round=number, asked=number + 1, gaps=len(instances))
         pacs = self.pacs(db, batch.batch_id)
         self.gate.begin_move(db, pacs, batch.batch_id, order.series_uid, number)
         self.send(
@@ -153,9 +148,9 @@ class Retrieval(Book):
             self._wait_again(db, order, message.reason)
         else:
             self.change(db, order, tried=order.tried + 1, untried_since=None)
-            self._end_tried_move(db, batch, self._again(db, order), message)
+            self._end_tried_move(db, batch, self.again(db, order), message)
         if self.control(db, batch.batch_id) == "cancelled":
-            self._give_up_cancelled(db, self._again(db, order))
+            self._give_up_cancelled(db, self.again(db, order))
         self.settle(db, batch, message.series_uid)
 
     def _wait_again(self, db: Connection, order: Row[Any], reason: str) -> None:
@@ -169,31 +164,17 @@ class Retrieval(Book):
         self, db: Connection, batch: Batch, order: Row[Any], message: SeriesMoved
     ) -> None:
         if batch.actions.move:
-            self._end_third_party_move(db, order, message)
+            self.end_third_party_move(db, batch, order, message)
             return
         self.compare(db, batch, order)
-        now_at = self._again(db, order)
+        now_at = self.again(db, order)
         if now_at.retrieval != "retrieving":
             return
         if message.reason in HOPELESS and not self.count_received(db, batch, order):
             self.change(db, order, retrieval="failed", reason=message.reason)
             return
         # Instances may still be on their way through the store SCP.
-        pause = self.round_pause_s * 2 ** (order.tried - 1)
-        self.change(db, order, retrieval="pausing", due_at=self.clock() + pause)
-
-    def _end_third_party_move(self, db: Connection, order: Row[Any], message: SeriesMoved) -> None:
-        expected = len(self.expected(db, order)) or order.expected_count
-        reason = message.reason
-        if (
-            not reason
-            and message.completed is not None
-            and expected not in (None, message.completed)
-        ):
-            reason = "counts_differ"
-        if not reason and not message.completed:
-            reason = "nothing_sent"
-        self.change(db, order, retrieval="failed" if reason else "moved", reason=reason)
+        self.pause(db, order)
 
     def _give_up_cancelled(self, db: Connection, order: Row[Any]) -> None:
         if order.retrieval in UNDER_WAY:
@@ -204,19 +185,21 @@ class Retrieval(Book):
     def end_pause(self, db: Connection, order: Row[Any]) -> None:
         """What has not come by now is asked for again when its turn comes, or given up."""
         batch = self.require_batch(db, order.batch_id)
+        if batch.destination_node is not None:
+            self.ask_destination(db, batch.destination_node, order, order.listing + 1)
+            return
         self.compare(db, batch, order)
-        order = self._again(db, order)
+        order = self.again(db, order)
         if order.retrieval == "pausing":
             moved = SeriesMoved.parse(order.moved)
             if self._is_quiet(db, batch, order, moved):
                 self.change(db, order, evidence="quiet")
-                self.complete(db, batch, self._again(db, order))
+                self.complete(db, batch, self.again(db, order))
             elif self._is_kept(db, batch, order, moved):
                 self._take_in(db, batch, order, self.expected(db, order))
                 self.complete(db, batch, order)
             elif order.tried <= self.rounds:
-                waits = {"retrieval": "waiting", "due_at": 0.0, "waiting_since": self.clock()}
-                self.change(db, order, **waits)
+                self.wait_for_turn(db, order)
             else:
                 self.give_up(db, batch, order, _last_reason(moved))
         self.settle(db, batch, order.series_uid)
@@ -237,6 +220,9 @@ class Retrieval(Book):
 
     def give_up(self, db: Connection, batch: Batch, order: Row[Any], reason: str) -> None:
         """No more rounds: partial if anything is here, else failed."""
+        if batch.actions.move:
+            self.give_up_delivery(db, order, reason)
+            return
         received = self.count_received(db, batch, order)
         if received and batch.actions.anonymize:
             self._take_in(db, batch, order, set())
@@ -262,7 +248,7 @@ class Retrieval(Book):
                 self.complete(db, batch, order)
         elif not is_empty_success(moved) and 0 < received >= (moved.completed or received + 1):
             self.change(db, order, evidence="move")
-            self.complete(db, batch, self._again(db, order))
+            self.complete(db, batch, self.again(db, order))
 
     def complete(self, db: Connection, batch: Batch, order: Row[Any]) -> None:
         """Everything is here. What the PACS has sent beyond its own list belongs to the series."""
@@ -330,11 +316,6 @@ class Retrieval(Book):
                 batch_id=batch_id, delivered=delivered, series=series, rows=rows
             )
             self.send(db, finished)
-
-    def _again(self, db: Connection, order: Row[Any]) -> Row[Any]:
-        row = self.order_row(db, order.batch_id, order.series_uid)
-        assert row is not None
-        return row
 
 
 def _last_reason(moved: SeriesMoved) -> str:

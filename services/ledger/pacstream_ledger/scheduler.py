@@ -162,7 +162,8 @@ class Scheduler:
 
     def _first_free(self, db: Connection, batch_id: str) -> Row[Any] | None:
         """The batch's oldest waiting series that no other batch has under way."""
-        busy = select(ORDERS.c.series_uid).where(ORDERS.c.retrieval.in_(("retrieving", "pausing")))
+        under_way = ("retrieving", "checking", "pausing")
+        busy = select(ORDERS.c.series_uid).where(ORDERS.c.retrieval.in_(under_way))
         moving = select(MOVES.c.series_uid).where(MOVES.c.ended_at.is_(None))
         return db.execute(
             select(ORDERS)

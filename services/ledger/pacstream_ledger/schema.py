@@ -97,15 +97,21 @@ ORDERS = Table(
     Column("n_received", Integer, nullable=False, server_default="0"),
     Column("n_done", Integer, nullable=False, server_default="0"),
     Column("n_withheld", Integer, nullable=False, server_default="0"),
+    Column("gaps", Integer, nullable=False, server_default="0"),
+    Column("listing", Integer, nullable=False, server_default="0"),
+    Column("verified", String(8), nullable=False, server_default=""),
 )
-"""One series for one batch. `retrieval`: waiting, retrieving, pausing, received, partial, failed,
-moved, none, cancelled. `state`: pending until the last one: complete, withheld, partial, failed,
-cancelled. The columns `info`, `exported`, `conversion` and `deidentification` hold `done`, a state,
-or `failed:<reason>`.
+"""One series for one batch. `retrieval`: waiting, retrieving, checking, pausing, received, partial,
+failed, moved, none, cancelled. `state`: pending until the last one: complete, withheld, partial,
+failed, cancelled. The columns `info`, `exported`, `conversion` and `deidentification` hold `done`,
+a state, or `failed:<reason>`.
 
 `round` is the number of the last request, `asked` how many there were, `tried` how many of them the
 PACS has tried; `since` the time of the first. The `n_...` are copies of what the sets say, right
-while `counted` is true.
+while `counted` is true. `gaps`: how many instances the last request was for, 0: the whole series.
+
+Of a --move: `listing` is how often the destination was asked after the last request, `verified` the
+evidence by which the series has ended.
 """
 
 EXPECTED = Table(
@@ -164,6 +170,15 @@ OUTCOMES = Table(
 )
 """What de-identification made of an instance: released (`withheld` empty) or a reason code."""
 
+DELIVERED = Table(
+    "delivered",
+    METADATA,
+    Column("batch_id", String(40), primary_key=True),
+    Column("series_uid", String(64), primary_key=True),
+    Column("sop_instance_uid", String(64), primary_key=True),
+)
+"""What the destination of a --move has listed."""
+
 FOLDERS = Table(
     "folders",
     METADATA,
@@ -172,6 +187,16 @@ FOLDERS = Table(
     Column("owner", String(200), nullable=False),
 )
 """Folder names that are given away, so that no two patients or series share one."""
+
+SUBJECTS = Table(
+    "subjects",
+    METADATA,
+    Column("project", String(64), primary_key=True),
+    Column("patient", String(64), primary_key=True),
+    Column("pseudonym", String(64), nullable=False),
+)
+"""Who is called what in a project's release. `patient` is a digest; `pseudonym` is empty where the
+project's key makes it."""
 
 PARKED = Table(
     "parked",

@@ -22,6 +22,7 @@ from pacstream.messages import (
     SeriesConverted,
     SeriesExported,
     SeriesFound,
+    SeriesListed,
     SeriesMoved,
     WorkFailed,
 )
@@ -30,6 +31,7 @@ from pacstream_ledger import control, views
 from pacstream_ledger.ledger import Ledger
 from pacstream_ledger.scheduler import Scheduler
 from pacstream_ledger.schema import open_database
+from pacstream_ledger.subjects import adopt
 from pacstream_ledger.throttle import Throttle
 
 SETTINGS = load_settings()
@@ -48,6 +50,7 @@ LEDGER = Ledger(
     rounds=SETTINGS.rounds,
     round_pause_s=SETTINGS.round_pause_s,
 )
+adopt(LEDGER.engine)
 SCHEDULER = Scheduler(LEDGER, untried_limit_s=SETTINGS.untried_limit_s)
 ONE_WRITER = threading.Lock()
 """Green under eventlet: facts are recorded, and what follows is sent, one at a time."""
@@ -102,6 +105,10 @@ class LedgerService(Service):
 
     @subscribes_to(SeriesMoved)
     def on_series_moved(self, message: SeriesMoved) -> None:
+        self._record(message)
+
+    @subscribes_to(SeriesListed)
+    def on_series_listed(self, message: SeriesListed) -> None:
         self._record(message)
 
     @subscribes_to(InstancesReceived)

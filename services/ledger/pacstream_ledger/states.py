@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from pacstream.messages import Actions
 
-UNDER_WAY = ("waiting", "retrieving", "pausing")
+UNDER_WAY = ("waiting", "retrieving", "checking", "pausing")
 LISTED = "uids"
 """The evidence of a PACS that lists SOP Instance UIDs."""
 

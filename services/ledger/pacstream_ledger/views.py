@@ -16,7 +16,7 @@ from pacstream_ledger.accounts import (
     live_counts,
     totals,
 )
-from pacstream_ledger.schema import BATCHES, EXPECTED, ORDERS, RECEIVED, ROW_SERIES, ROWS
+from pacstream_ledger.schema import BATCHES, DELIVERED, EXPECTED, ORDERS, RECEIVED, ROW_SERIES, ROWS
 
 View = dict[str, Any]
 
@@ -83,7 +83,7 @@ def series_view(db: Connection, batch: Batch, row: Row[Any], counts: Counts) -> 
         "retrieval": row.retrieval,
         "reason": row.reason,
         "remark": row.remark,
-        "evidence": row.evidence,
+        "evidence": (row.verified or "none") if batch.actions.move else row.evidence,
         "rounds": max(0, row.tried - 1),
         "instances": account(counts, row.state, row.retrieval),
         "missing": _missing(db, batch, row) if incomplete else [],
@@ -99,8 +99,13 @@ def series_view(db: Connection, batch: Batch, row: Row[Any], counts: Counts) -> 
 
 
 def _missing(db: Connection, batch: Batch, row: Row[Any]) -> list[str]:
-    """The first thousand SOP Instance UIDs of those that are expected and not here."""
+    """The first thousand SOP Instance UIDs of those that are expected and not here, or with --move
+    not listed there."""
     here = select(RECEIVED.c.sop_instance_uid).where(here_for(batch, row))
+    if batch.actions.move:
+        here = select(DELIVERED.c.sop_instance_uid).where(
+            DELIVERED.c.batch_id == row.batch_id, DELIVERED.c.series_uid == row.series_uid
+        )
     query = (
         select(EXPECTED.c.sop_instance_uid)
         .where(EXPECTED.c.batch_id == row.batch_id, EXPECTED.c.series_uid == row.series_uid)

@@ -78,11 +78,6 @@ COLUMNS: tuple[Column, ...] = (
 
 BY_KEYWORD: dict[str, Column] = {column.keyword: column for column in COLUMNS}
 
-NOT_SUPPORTED_YET: dict[str, str] = {
-    "new_ids": "pseudonyms per row are not supported yet; remove the column",
-}
-"""Columns that PACSMAN knows and we do not, with what to tell the user."""
-
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())

@@ -84,6 +84,7 @@ def _series_found(query: QueryRequested, match: Match) -> SeriesFound:
         expected=expected,
         expected_count=count,
         evidence=evidence,
+        pseudonym=query.pseudonym,
     )
 
 

@@ -79,6 +79,39 @@ def test_received_instances_are_released_or_withheld(archive: Archive, tmp_path:
     assert kept.samefile(archive.instance_path(SERIES, BURNED))
 
 
+def test_a_given_pseudonym_stands_for_the_patient_and_the_rest_is_the_keys(
+    archive: Archive, tmp_path: Path
+) -> None:
+    list(release_received(archive, received(archive)))
+    (made,) = (tmp_path / "out").rglob("*.dcm")
+    order = order_for(an_instance(), tmp_path / "given", pseudonym="STUDY_007")
+    archive.write_order(order)
+    list(release_received(archive, received(archive)))
+    (path,) = (tmp_path / "given").rglob("*.dcm")
+    content = path.read_bytes()
+    list(release_received(archive, received(archive)))
+
+    assert path.read_bytes() == content
+    assert path.relative_to(tmp_path / "given" / "release").parts[0] == "sub-STUDY_007"
+    assert path.name == made.name
+    own, given = dcmread(made), dcmread(path)
+    assert (given.PatientID, str(given.PatientName)) == ("STUDY_007", "STUDY_007")
+    for data_set in (own, given):
+        del data_set.PatientID, data_set.PatientName
+    assert own == given
+
+
+def test_a_pseudonym_that_is_an_identifier_of_the_patient_releases_nothing(
+    archive: Archive, tmp_path: Path
+) -> None:
+    for pseudonym in ("Quixotesson", "ACC-55120"):
+        archive.write_order(order_for(an_instance(), tmp_path / "out", pseudonym=pseudonym))
+        (fact,) = release_received(archive, received(archive))
+        assert isinstance(fact, InstancesWithheld)
+        assert {one.reason for one in fact.instances} == {"echo", "burned_in_annotation"}
+    assert not list((tmp_path / "out").rglob("*"))
+
+
 def test_a_second_delivery_adds_no_file(archive: Archive, tmp_path: Path) -> None:
     list(release_received(archive, received(archive)))
     before = sorted(tmp_path.rglob("*"))

@@ -207,3 +207,43 @@ def test_the_profile_key_is_optional_and_starts_at_the_configurations_folder(
 def test_a_profile_that_is_no_path_is_refused(tmp_path: Path, value: object) -> None:
     (problem,) = problems(tmp_path, {"profile": value})
     assert problem.startswith("profile: ")
+
+
+# The destination of --move
+
+
+WHERE: dict[str, object] = {"move_query_address": "third.example", "move_query_port": "11113"}
+
+
+def test_the_destination_is_asked_by_its_title_as_destination(tmp_path: Path) -> None:
+    node = config(tmp_path, WHERE).destination_node()
+    assert node is not None
+    assert (node.address, node.port) == ("third.example", 11113)
+    assert (node.called_aet, node.calling_aet) == ("DEST", "PACSTREAM")
+
+
+def test_the_destination_may_answer_by_another_title(tmp_path: Path) -> None:
+    node = config(tmp_path, {**WHERE, "move_query_AET": "ASKDEST"}).destination_node()
+    assert node is not None
+    assert node.called_aet == "ASKDEST"
+
+
+def test_a_destination_without_an_address_is_not_asked(tmp_path: Path) -> None:
+    assert config(tmp_path, {}).destination_node() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"move_query_address": "third"}, ["move_query_port"]),
+        ({"move_query_port": 104}, ["move_query_address"]),
+        ({"move_query_AET": "X"}, ["move_query_address", "move_query_port"]),
+        ({**WHERE, "move_query_address": "two words"}, ["move_query_address"]),
+        ({**WHERE, "move_query_port": 0}, ["move_query_port"]),
+        ({**WHERE, "move_query_AET": "A" * 17}, ["move_query_AET"]),
+    ],
+)
+def test_a_place_of_the_destination_is_whole_and_valid_or_refused(
+    tmp_path: Path, changes: dict[str, object], wrong: list[str]
+) -> None:
+    assert [problem.split(":")[0] for problem in problems(tmp_path, changes)] == wrong

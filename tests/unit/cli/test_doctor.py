@@ -298,6 +298,35 @@ def test_multiples_of_40_ms_are_taken_for_nagle(rhythm: tuple[float, ...], nagle
     assert Moved(rhythm=rhythm).has_nagle is nagle
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "state", "says"),
+    [
+        (Behaviour(), "ok", "compared"),
+        (Behaviour(refuse_levels={"IMAGE": 0xA900}), "note", "find_refused_A900"),
+    ],
+)
+def test_a_third_node_is_asked_if_the_configuration_names_its_place(
+    tmp_path: Path, behaviour: Behaviour, state: str, says: str
+) -> None:
+    with trial(tmp_path) as one, FakePacs(IMAGES, behaviour=behaviour) as third:
+        config = replace(
+            one.place.config,
+            move_query_address="127.0.0.1",
+            move_query_port=third.port,
+            move_query_aet=third.aet,
+        )
+        one.place = replace(one.place, config=config)
+        diagnosis = one.diagnosis()
+    assert diagnosis.passed
+    assert check(diagnosis, "third node").state == state
+    assert says in check(diagnosis, "third node").text
+
+
+def test_without_its_place_no_third_node_is_spoken_of(tmp_path: Path) -> None:
+    with trial(tmp_path) as one:
+        assert "third node" not in [each.name for each in one.diagnosis().checks]
+
+
 def run(one: Trial, tmp_path: Path, *flags: str) -> tuple[int, str]:
     """The command's exit code and its output."""
     config = one.place.config

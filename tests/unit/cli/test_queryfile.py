@@ -199,12 +199,6 @@ def test_a_column_without_a_name_is_refused(tmp_path: Path) -> None:
     assert "column 2 has no name" in only_problem(tmp_path, "PatientID,,Modality\nP1,x,CT\n")
 
 
-def test_pseudonyms_in_the_query_are_refused_as_not_supported_yet(tmp_path: Path) -> None:
-    problem = only_problem(tmp_path, "PatientID,new_ids\nP1,S1\n")
-    assert problem.startswith("row 1, column new_ids: ")
-    assert "not supported yet" in problem
-
-
 def test_a_row_with_too_many_cells_is_refused(tmp_path: Path) -> None:
     problem = only_problem(tmp_path, "PatientID,Modality\nP1,CT,Doe\n")
     assert problem.startswith("row 2: has 3 cells, the header 2")

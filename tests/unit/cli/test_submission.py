@@ -64,6 +64,17 @@ def test_move_goes_to_the_third_node(wishes: Wishes, tmp_path: Path) -> None:
     assert prepare(moving, tmp_path).batch.destination == "DEST"
 
 
+def test_the_place_of_the_destination_goes_with_a_move_and_with_nothing_else(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    place = {"move_query_address": "third.example", "move_query_port": 104}
+    wishes.config.write_text(json.dumps({**CONFIG, **place}))
+    assert prepare(wishes, tmp_path).batch.destination_node is None
+    node = prepare(replace(wishes, actions=Actions(move=True)), tmp_path).batch.destination_node
+    assert node is not None
+    assert (node.address, node.port, node.called_aet) == ("third.example", 104, "DEST")
+
+
 def test_flags_become_fields_of_the_batch(wishes: Wishes, tmp_path: Path) -> None:
     plain = prepare(wishes, tmp_path).batch
     assert (plain.priority, plain.refresh, plain.pacsman_names) == (0, False, False)
@@ -128,6 +139,24 @@ def test_images_that_come_without_c_move_need_no_store_port(wishes: Wishes, tmp_
 def test_actions_that_make_no_sense_are_refused(actions: Actions, project: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         check_actions(actions, project)
+
+
+def test_pseudonyms_go_with_their_rows(wishes: Wishes, tmp_path: Path) -> None:
+    wishes.queryfile.write_text("PatientID,new_ids\nP1,S-01\nP2,S-02\n")
+    releasing = replace(wishes, actions=Actions(anonymize=True), project="demo")
+    messages = list(prepare(releasing, tmp_path).messages())
+    assert [message.pseudonym for message in messages] == ["S-01", "S-02"]
+    assert [message.keys for message in messages] == [{"PatientID": "P1"}, {"PatientID": "P2"}]
+
+
+def test_pseudonyms_without_a_release_are_refused_and_not_ignored(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    wishes.queryfile.write_text("PatientID,new_ids\nP1,S-01\n")
+    with pytest.raises(InputError, match=r"new_ids.*--anonymize"):
+        prepare(wishes, tmp_path)
+    wishes.queryfile.write_text("PatientID,new_ids\nP1,\n")
+    assert prepare(wishes, tmp_path).batch.rows == 1
 
 
 def test_one_query_file_is_wanted(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pacstream.errors import PacsRejectedError, PacsUnreachableError, RejectedError, RetryLaterError
-from pacstream.messages import Actions, QueryAnswered
+from pacstream.messages import Actions, QueryAnswered, SeriesFound
 from pacstream_query.associations import Associations
 from pacstream_query.columns import COLUMNS, Column
 from pacstream_query.finder import find_series
@@ -313,6 +313,15 @@ def test_information_alone_needs_no_image_level() -> None:
     assert "ImageType" not in found.attributes
     assert found.attributes["ProtocolName"] == "MPRAGE"
     assert (found.expected_count, found.evidence) == (3, "count")
+
+
+def test_a_rows_pseudonym_goes_with_each_of_its_series() -> None:
+    with FakePacs([*make_series("P1"), *make_series("P1", series_number=2)]) as pacs:
+        query = row(pacs.node(), {"PatientID": "P1"}).model_copy(update={"pseudonym": "S-01"})
+        associations = Associations(10)
+        *found, _ = find_series(query, associations)
+        associations.close()
+    assert [fact.pseudonym for fact in found if isinstance(fact, SeriesFound)] == ["S-01", "S-01"]
 
 
 def test_a_move_to_a_third_node_lists_the_instances_too() -> None:
