@@ -33,10 +33,10 @@ from tests.fakes.upper_layer import (
     store_elements,
     store_pdus,
 )
-from tests.unit.store_scp.scp import wait_for
-from tests.unit.store_scp.watched import CT, CT_CONTEXT, PLANTED, WatchedScp
+from tests.unit.store_scp.scp import data_set_of, wait_for
+from tests.unit.store_scp.watched import CT, CT_CONTEXT, PLANTED, WatchedScp, element
 
-SUCCESS, UNRECOGNIZED_OPERATION = 0x0000, 0x0211
+SUCCESS, CANNOT_UNDERSTAND = 0x0000, 0xC000
 PROVIDER = 2
 UNRECOGNIZED_PDU, UNEXPECTED_PDU = 1, 2
 """Source and reasons of an A-ABORT, PS3.8 table 9-26."""
@@ -447,6 +447,47 @@ def test_a_class_or_instance_that_is_no_uid_stays_out_of_paths_and_log(scp: Watc
     names = [str(path) for path in scp.archive.root.parent.rglob("*")]
     assert not any(PLANTED in name for name in names)
     assert not scp.holds(instance)
+
+
+def with_uids(sop_instance: bytes, study: bytes, series: bytes) -> bytes:
+    return element(0x00080018, "UI", sop_instance) + study + series
+
+
+STUDY_ELEMENT = element(0x0020000D, "UI", b"1.2.3")
+SERIES_ELEMENT = element(0x0020000E, "UI", b"1.2.4")
+UNREADABLE = {
+    "text": PLANTED.encode() * 10,
+    "one byte": b"\x08",
+    "no study": with_uids(b"1.2", b"", SERIES_ELEMENT),
+    "no series": with_uids(b"1.2", STUDY_ELEMENT, b""),
+    "empty series": with_uids(b"1.2", STUDY_ELEMENT, element(0x0020000E, "UI", b"")),
+    "empty series of an unknown VR": with_uids(
+        b"1.2", STUDY_ELEMENT, element(0x0020000E, "ZZ", b"")
+    ),
+    "series of an unknown VR": with_uids(b"1.2", STUDY_ELEMENT, element(0x0020000E, "ZZ", b"x")),
+    "series beyond the end": with_uids(b"1.2", STUDY_ELEMENT, SERIES_ELEMENT[:-2]),
+    "series of 66 characters": with_uids(
+        b"1.2", STUDY_ELEMENT, element(0x0020000E, "UI", b"1." * 33)
+    ),
+    "series that is a path": with_uids(
+        b"1.2", STUDY_ELEMENT, element(0x0020000E, "UI", b"../../1.2")
+    ),
+    "two series": with_uids(b"1.2", STUDY_ELEMENT, element(0x0020000E, "UI", b"1.2\\1.3")),
+    "study as a sequence": with_uids(b"1.2", element(0x0020000D, "SQ", b""), SERIES_ELEMENT),
+}
+
+
+@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_data_set_without_readable_uids_fails_as_such_and_is_kept_aside(
+    data: bytes, scp: WatchedScp
+) -> None:
+    data += b"\0" * (len(data) % 2)
+    instance = scp.ordered()._replace(data=data)
+    with scp.associated() as bad:
+        assert bad.store(instance) == CANNOT_UNDERSTAND
+        scp.stays_usable(bad)
+    [kept] = (scp.archive.quarantine / "unreadable").iterdir()
+    assert data_set_of(kept) == data
 
 
 # ---- ends in mid data set

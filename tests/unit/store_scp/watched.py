@@ -42,10 +42,10 @@ SETTLED_S = 10.0
 
 
 def element(tag: int, vr: str, value: bytes) -> bytes:
-    """One element in explicit VR little endian."""
+    """One element in explicit VR little endian; ZZ is no VR, and has a length of 32 bits then."""
     value += b"\0" * (len(value) % 2)
     head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode())
-    if vr in ("OB", "OW"):
+    if vr in ("OB", "OW", "SQ", "ZZ"):
         return head + struct.pack("<HL", 0, len(value)) + value
     return head + struct.pack("<H", len(value)) + value
 
@@ -188,7 +188,8 @@ def _settles(condition: Callable[[], bool], what: str) -> None:
         wait_for(condition, SETTLED_S)
     except AssertionError:
         threads = [thread.name for thread in threading.enumerate()]
-        raise AssertionError(f"{what} are left: {_handles()} handles, {threads}") from None
+        handles = sorted(map(os.path.realpath, Path("/proc/self/fd").iterdir()))
+        raise AssertionError(f"{what} are left: {handles}, {threads}") from None
 
 
 class _Lines(logging.Handler):
