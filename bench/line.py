@@ -12,13 +12,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import pika
 
+from bench.tools import BenchError
 from demo.pacs import Pacs
-from pacstream.messages import SeriesMoved
+from pacstream.messages import Message
 from pacstream.settings import Settings, load_settings
+from pacstream.topology import EXCHANGE
 from pacstream_cli.client import LedgerClient
 from pacstream_cli.stack import Stack, running_settings
 
@@ -26,9 +28,33 @@ AET = "PACSTREAM"
 PACSTREAM = str(Path(sys.executable).with_name("pacstream"))
 LONGEST_S = 1200.0
 
+Heard = TypeVar("Heard", bound=Message)
 
-class BenchError(RuntimeError):
-    """A contender did not do its work: its time would say nothing."""
+
+class Broker:
+    """`with Broker(folder) as amqp_url:` a private RabbitMQ node with nothing around it."""
+
+    def __init__(self, folder: Path) -> None:
+        environ = {
+            name: text for name, text in os.environ.items() if not name.startswith("PACSTREAM")
+        } | {"PACSTREAM_DATA": str(folder / "data")}
+        self._stack = Stack(load_settings(environ), environ, programs=())
+
+    def __enter__(self) -> str:
+        try:
+            self._stack.start()
+        except BaseException:
+            self._stack.stop()
+            raise
+        return self._stack.environment()["PACSTREAM_AMQP_URL"]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.stop()
 
 
 class Line:
@@ -100,29 +126,32 @@ class Line:
         """As if nothing had ever been retrieved."""
         shutil.rmtree(self.folder / "data" / "incoming", ignore_errors=True)
 
-    def listen(self) -> MoveEar:
-        return MoveEar(self.settings.amqp_url)
+    def pids(self) -> dict[str, int]:
+        """The processes of the stack by name."""
+        return {one.name: one.pid for one in self._stack.processes() if one.pid is not None}
 
 
-class MoveEar:
-    """Hears what each C-MOVE took, as the retrieve service tells it on the bus."""
+class BusEar(Generic[Heard]):
+    """Hears all messages of one kind, beside their consumers."""
 
-    def __init__(self, amqp_url: str) -> None:
+    def __init__(self, amqp_url: str, kind: type[Heard]) -> None:
         parameters = pika.URLParameters(amqp_url)
         parameters.heartbeat = 0  # nothing answers them while the others have their turn
+        self._kind = kind
         self._connection = pika.BlockingConnection(parameters)
         self._channel = self._connection.channel()
+        self._channel.exchange_declare(EXCHANGE, "topic", durable=True)
         self._queue = self._channel.queue_declare("", exclusive=True).method.queue
-        self._channel.queue_bind(self._queue, "pacstream", SeriesMoved.topic)
+        self._channel.queue_bind(self._queue, EXCHANGE, kind.topic)
 
-    def heard(self) -> list[SeriesMoved]:
+    def heard(self) -> list[Heard]:
         """All since the last call."""
-        moves: list[SeriesMoved] = []
+        messages: list[Heard] = []
         while True:
             method, _, body = self._channel.basic_get(self._queue, auto_ack=True)
             if method is None:
-                return moves
-            moves.append(SeriesMoved.parse(body))
+                return messages
+            messages.append(self._kind.parse(body))
 
     def close(self) -> None:
         self._connection.close()
