@@ -54,8 +54,8 @@ COMMON: dict[str, object] = {
     "PatientSize": "1.78",
     "PatientWeight": "78",
     "PatientAddress": "3 Measuring Road, Geneva",
-    "PatientBirthName": "Born^Differently",
-    "PatientMotherBirthName": "Mother^Martha",
+    "PatientBirthName": "Geborene^Petronella",
+    "PatientMotherBirthName": "Beispiel^Martha",
     "PatientTelephoneNumbers": "022 0000002",
     "MedicalAlerts": "none",
     "Allergies": "none",
@@ -235,7 +235,7 @@ def _shared(modality: Modality, patient: int, number: int) -> Dataset:
     dataset.SOPClassUID = CTImageStorage if modality == "CT" else MRImageStorage
     dataset.Modality = modality
     dataset.PatientID = f"BENCH{patient:05d}"
-    dataset.PatientName = f"Bench^Patient {patient}"
+    dataset.PatientName = f"Musterfrau^Petronella{patient}"
     dataset.PatientBirthDate = f"19{50 + patient % 50}0704"
     dataset.StudyInstanceUID = study
     dataset.SeriesInstanceUID = uid_from("bench series", study, number)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from bench.tools import PY_SPY, BenchError, installed
 
 RATE_HZ = 100
 WRITE_S = 60.0
+
+WAITING = re.compile(r"Hub\.do_poll|\w*Selector\.select|Condition\.wait|Event\.wait")
+"""Where a thread has nothing to do; py-spy takes some of its samples for work."""
 
 
 @contextlib.contextmanager
@@ -34,3 +39,25 @@ def recorded(
         _, error = process.communicate(timeout=WRITE_S)
     if not path.exists():
         raise BenchError(f"py-spy: {error[-500:]}")
+
+
+def top_functions(path: Path, count: int) -> list[tuple[str, float, float]]:
+    """From py-spy's `raw` format: functions, and their share of the samples, alone and with what
+    they call; those that cost most themselves come first."""
+    own: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    for line in path.read_text("utf-8").splitlines():
+        stack, _, samples = line.rpartition(" ")
+        frames = [_without_line(frame) for frame in stack.split(";")]
+        if WAITING.match(frames[-1]):
+            continue
+        own[frames[-1]] += int(samples)
+        for frame in set(frames):
+            whole[frame] += int(samples)
+    total = own.total() or 1
+    return [(name, n / total, whole[name] / total) for name, n in own.most_common(count)]
+
+
+def _without_line(frame: str) -> str:
+    """`function (file.py:12)` without the number: a function is one, wherever it stands."""
+    return re.sub(r":\d+\)$", ")", frame)
