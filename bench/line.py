@@ -60,17 +60,25 @@ class Broker:
 class Line:
     """`with Line(folder, port) as line:` starts all services; they end with the block."""
 
-    def __init__(self, folder: Path, store_port: int, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store_port: int,
+        replicas: Mapping[str, int] | None = None,
+        **settings: str,
+    ) -> None:
         self.folder = folder
         given = {f"PACSTREAM_{name.upper()}": text for name, text in settings.items()}
         keep = {name: text for name, text in os.environ.items() if not name.startswith("PACSTREAM")}
         self.environ = {**keep, **given, "PACSTREAM_DATA": str(folder / "data")}
         self.environ["PACSTREAM_STORE_PORT"] = str(store_port)
         self._store_port = store_port
+        self._replicas = replicas
         self._stack = Stack(load_settings(self.environ), self.environ)
 
     def __enter__(self) -> Self:
         try:
+            self._stack.write_config(self._replicas)
             self._stack.start()
             self._stack.wait_ready(240)
         except BaseException:
@@ -127,8 +135,13 @@ class Line:
         shutil.rmtree(self.folder / "data" / "incoming", ignore_errors=True)
 
     def pids(self) -> dict[str, int]:
-        """The processes of the stack by name."""
+        """The processes of the stack by name, the broker's among them."""
         return {one.name: one.pid for one in self._stack.processes() if one.pid is not None}
+
+    def services(self) -> dict[str, int]:
+        """The same without the broker's: each is a Python process."""
+        members = {one.name for one in self._stack.running().members if one.service}
+        return {name: pid for name, pid in self.pids().items() if name in members}
 
 
 class BusEar(Generic[Heard]):

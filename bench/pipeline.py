@@ -42,6 +42,7 @@ from bench.timeline import Timeline
 from bench.tools import BenchError
 from demo.pacs import OrthancPacs, dcmtk_environment, free_port
 from pacstream.messages import InstancesReceived
+from pacstream_cli.stack import parse_replicas
 
 OTHER, SHIPPED_SCU, BARE_AET = "PACSIFIER_SCU", "SCRIPT_SCU", "BARE"
 OURS, BARE = "pacstream submit", "bare transfer"
@@ -58,7 +59,6 @@ LIMIT = 1.15
 SERIES: Mapping[Modality, int] = {"CT": 2, "MR": 3}
 """Of each patient: a study of each modality with so many series, all of the same length."""
 
-PROFILED = ("query", "retrieve", "store_scp", "anonymizer", "converter", "exporter", "ledger")
 FUNCTIONS = 12
 
 
@@ -176,13 +176,13 @@ class Scene:
     def profile(self, folder: Path) -> None:
         """One more run of ours, with py-spy on all services."""
         folder.mkdir(parents=True, exist_ok=True)
-        pids = self.line.pids()
+        services = self.line.services()
         with contextlib.ExitStack() as stack:
-            for name in PROFILED:
-                stack.enter_context(recorded(folder / f"{name}.txt", pids[name], "raw"))
+            for name, pid in services.items():
+                stack.enter_context(recorded(folder / f"{name}.txt", pid, "raw"))
             taken = self.pacstream()
         CONSOLE.print(f"with py-spy: {taken.seconds:.1f} s")
-        for name in PROFILED:
+        for name in services:
             print_functions(name, folder / f"{name}.txt")
 
     def _findings(self, name: str) -> Findings:
@@ -271,6 +271,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--instances", type=int, default=2000)
     parser.add_argument("--patients", type=int, default=4)
+    parser.add_argument(
+        "--replicas", type=parse_replicas, default="", help="of services, as `pacstream up` has it"
+    )
     parser.add_argument("--contenders", default="", help="only those with one of these texts, a,b")
     parser.add_argument(
         "--profile", type=Path, metavar="FOLDER", help="py-spy on all services in one more run"
@@ -299,7 +302,8 @@ def main() -> int:
         CONSOLE.print(f"loading {work.images} images into Orthanc (as shipped)")
         pacs.load(path for one in work.series for path in sorted(one.folder.iterdir()))
         stack.enter_context(started([receiver]))
-        scene = Scene(folder, work, pacs, stack.enter_context(Line(folder, ports[AET])))
+        line = Line(folder, ports[AET], wishes.replicas)
+        scene = Scene(folder, work, pacs, stack.enter_context(line))
         field = chosen(contenders(scene, receiver, ports), wishes.contenders)
         run_interleaved(field, wishes.rounds)
         if wishes.profile:
