@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -18,7 +19,7 @@ import pika
 
 from bench.tools import BenchError
 from demo.pacs import Pacs
-from pacstream.messages import Message
+from pacstream.messages import BatchFinished, Message
 from pacstream.settings import Settings, load_settings
 from pacstream.topology import EXCHANGE
 from pacstream_cli.client import LedgerClient
@@ -113,21 +114,18 @@ class Line:
 
         Raises BenchError if not everything was delivered.
         """
-        done = subprocess.run(
-            [PACSTREAM, "submit", str(queries), "-c", str(config), "-d", str(out), *flags],
-            env=self.environ, capture_output=True, text=True, check=False, timeout=LONGEST_S,
-        )  # fmt: skip
-        if done.returncode:
-            raise BenchError(f"pacstream submit: {done.stderr}")
-        batch_id = done.stdout.split()[-1]
-        ledger = LedgerClient(self.settings.ledger_http, patience=10)
-        deadline = time.monotonic() + LONGEST_S
-        while not (ledger.knows(batch_id) and ledger.status(batch_id)["finished_at"]):
-            if time.monotonic() > deadline:
-                raise BenchError("the batch does not finish")
-            time.sleep(0.05)
-        if not ledger.status(batch_id)["delivered"]:
-            raise BenchError(f"not all was delivered: {ledger.status(batch_id)}")
+        with contextlib.closing(BusEar(self.settings.amqp_url, BatchFinished)) as ear:
+            done = subprocess.run(
+                [PACSTREAM, "submit", str(queries), "-c", str(config), "-d", str(out), *flags],
+                env=self.environ, capture_output=True, text=True, check=False, timeout=LONGEST_S,
+            )  # fmt: skip
+            if done.returncode:
+                raise BenchError(f"pacstream submit: {done.stderr}")
+            batch_id = done.stdout.split()[-1]
+            _wait_for_end(ear, batch_id)
+        status = LedgerClient(self.settings.ledger_http, patience=10).status(batch_id)
+        if not status["delivered"]:
+            raise BenchError(f"not all was delivered: {status}")
         return batch_id
 
     def forget_images(self) -> None:
@@ -168,6 +166,15 @@ class BusEar(Generic[Heard]):
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _wait_for_end(ear: BusEar[BatchFinished], batch_id: str) -> None:
+    """Listens: asking the ledger again and again would be work of its own in the time measured."""
+    deadline = time.monotonic() + LONGEST_S
+    while batch_id not in {finished.batch_id for finished in ear.heard()}:
+        if time.monotonic() > deadline:
+            raise BenchError("the batch does not finish")
+        time.sleep(0.02)
 
 
 def write_queries(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:

@@ -22,7 +22,7 @@ from rich.table import Table
 from bench.images import Modality, WrittenSeries, write_series
 from bench.line import AET, Broker, BusEar, Line, write_queries
 from bench.processes import cpu_seconds, run_together
-from bench.profiles import recorded, top_functions
+from bench.profiles import recorded, shares
 from bench.receivers import OurReceiver, Receiver, started
 from bench.rivals import Pacsifier
 from bench.rounds import (
@@ -119,9 +119,9 @@ class Scene:
         self.pacs = pacs
         self.line = line
         self.config = line.write_config(pacs)
-        self.findings: dict[str, Findings] = {}
+        self.findings = {name: Findings() for name in (OURS, SCRIPT_TUNED, SCRIPT)}
 
-    def pacstream(self) -> Taken:
+    def pacstream(self, findings: Findings) -> Taken:
         out = self._new_folder()
         self.line.forget_images()
         pids = {**self.line.pids(), "Orthanc (PACS)": self.pacs.pid}
@@ -133,10 +133,10 @@ class Scene:
         used["pacstream submit"] = _children_cpu() - children
         self._require(out / "release", "*.dcm", self.work.images)
         self._require(out / "release", "*.nii.gz", len(self.work.series))
-        self._findings(OURS).note(timeline.stages(), used)
+        findings.note(timeline.stages(), used)
         return Taken(seconds, sum(used.values()) - used["Orthanc (PACS)"])
 
-    def script(self, name: str, script: Script) -> Taken:
+    def script(self, findings: Findings, script: Script) -> Taken:
         out = self._new_folder()
         pacs, children = cpu_seconds([self.pacs.pid]), _children_cpu()
         stages = script.run(self.work.rows, out)
@@ -144,7 +144,7 @@ class Scene:
         self._require(out / "dicom", "*.*", self.work.images)
         self._require(out / "nifti", "*.nii.gz", len(self.work.series))
         used = {"programs": cpu, "Orthanc (PACS)": cpu_seconds([self.pacs.pid]) - pacs}
-        self._findings(name).note(stages, used)
+        findings.note(stages, used)
         return Taken(max(end for _, end in stages.values()), cpu)
 
     def bare(self, receiver: Receiver) -> Taken:
@@ -179,14 +179,11 @@ class Scene:
         services = self.line.services()
         with contextlib.ExitStack() as stack:
             for name, pid in services.items():
-                stack.enter_context(recorded(folder / f"{name}.txt", pid, "raw"))
-            taken = self.pacstream()
+                stack.enter_context(recorded(folder / f"{name}.txt", pid, "raw", "--gil"))
+            taken = self.pacstream(Findings())
         CONSOLE.print(f"with py-spy: {taken.seconds:.1f} s")
         for name in services:
             print_functions(name, folder / f"{name}.txt")
-
-    def _findings(self, name: str) -> Findings:
-        return self.findings.setdefault(name, Findings())
 
     def _new_folder(self) -> Path:
         out = self.folder / "out"
@@ -207,16 +204,16 @@ def _children_cpu() -> float:
 
 
 def contenders(scene: Scene, receiver: Receiver, ports: Mapping[str, int]) -> list[Contender]:
-    pacs = scene.pacs
+    pacs, notes = scene.pacs, scene.findings
     tuned = Script(pacs, SCU, ports[SCU], nodelay=True)
     shipped = Script(pacs, SHIPPED_SCU, ports[SHIPPED_SCU], nodelay=False)
     pacsifier = Pacsifier(pacs, OTHER, ports[OTHER], nodelay=False)
     patients = len({one.patient_id for one in scene.work.series})
     return [
-        Contender(OURS, scene.pacstream),
+        Contender(OURS, partial(scene.pacstream, notes[OURS])),
         Contender(BARE, partial(scene.bare, receiver)),
-        Contender(SCRIPT_TUNED, partial(scene.script, SCRIPT_TUNED, tuned)),
-        Contender(SCRIPT, partial(scene.script, SCRIPT, shipped), once=True),
+        Contender(SCRIPT_TUNED, partial(scene.script, notes[SCRIPT_TUNED], tuned)),
+        Contender(SCRIPT, partial(scene.script, notes[SCRIPT], shipped), once=True),
         Contender(
             PACSIFIER, partial(scene.pacsifier, pacsifier), once=True,
             note=f"retrieval only; 1 of {patients} patients, extrapolated",
@@ -243,12 +240,18 @@ def print_findings(name: str, findings: Findings, images: int) -> None:
 
 
 def print_functions(name: str, path: Path) -> None:
-    """Where a service's time goes: of the samples, in the function itself and below it."""
-    table = Table(title=f"{name}: share of its busy samples", title_justify="left")
+    """Where a service's CPU time goes: the functions that cost most themselves, then pacstream's
+    own with all that they call."""
+    found = shares(path)
+    ours = sorted((s for s in found if "(pacstream" in s.function), key=lambda s: -s.whole)
+    table = Table(title=f"{name}: share of the samples that hold the GIL", title_justify="left")
     for column in ("function", "itself", "with callees"):
         table.add_column(column, justify="left" if column == "function" else "right")
-    for function, own, whole in top_functions(path, FUNCTIONS):
-        table.add_row(function, f"{own:.1%}", f"{whole:.1%}")
+    for share in found[:FUNCTIONS]:
+        table.add_row(share.function, f"{share.itself:.1%}", f"{share.whole:.1%}")
+    table.add_section()
+    for share in ours[:FUNCTIONS]:
+        table.add_row(share.function, f"{share.itself:.1%}", f"{share.whole:.1%}")
     CONSOLE.print(table)
 
 
@@ -309,10 +312,10 @@ def main() -> int:
         if wishes.profile:
             scene.profile(wishes.profile)
     print_ratios(f"{work.images} images from Orthanc", field, OURS, work.images)
-    for name, findings in scene.findings.items():
-        print_findings(name, findings, work.images)
+    for name in (one.name for one in field if one.name in scene.findings):
+        print_findings(name, scene.findings[name], work.images)
     met = print_goals([field], GOALS)
-    print_limit(field, scene.findings.get(OURS, Findings()))
+    print_limit(field, scene.findings[OURS])
     print_conditions("after")
     return 0 if met else 1
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.tools import PY_SPY, BenchError, installed
@@ -21,14 +22,14 @@ WAITING = re.compile(r"Hub\.do_poll|\w*Selector\.select|Condition\.wait|Event\.w
 
 @contextlib.contextmanager
 def recorded(
-    path: Path, pid: int, form: str, longest_s: float = 3600.0
+    path: Path, pid: int, form: str, *options: str, longest_s: float = 3600.0
 ) -> Iterator[Callable[[], bool]]:
     """Sample a process into `path` while the block runs, `longest_s` at most; the value tells
     whether it still does. Raises BenchError if there is no result."""
     program = str(installed(PY_SPY, "py-spy"))
     process = subprocess.Popen(
         [program, "record", "--pid", str(pid), "--output", str(path), "--format", form,
-         "--rate", str(RATE_HZ), "--nonblocking", "--duration", str(round(longest_s))],
+         "--rate", str(RATE_HZ), "--nonblocking", "--duration", str(round(longest_s)), *options],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -41,9 +42,17 @@ def recorded(
         raise BenchError(f"py-spy: {error[-500:]}")
 
 
-def top_functions(path: Path, count: int) -> list[tuple[str, float, float]]:
-    """From py-spy's `raw` format: functions, and their share of the samples, alone and with what
-    they call; those that cost most themselves come first."""
+@dataclass(frozen=True)
+class Share:
+    """A function's share of the samples, alone and with what it calls."""
+
+    function: str
+    itself: float
+    whole: float
+
+
+def shares(path: Path) -> list[Share]:
+    """From py-spy's `raw` format: all functions, those that cost most themselves first."""
     own: Counter[str] = Counter()
     whole: Counter[str] = Counter()
     for line in path.read_text("utf-8").splitlines():
@@ -55,7 +64,8 @@ def top_functions(path: Path, count: int) -> list[tuple[str, float, float]]:
         for frame in set(frames):
             whole[frame] += int(samples)
     total = own.total() or 1
-    return [(name, n / total, whole[name] / total) for name, n in own.most_common(count)]
+    found = [Share(name, own[name] / total, count / total) for name, count in whole.items()]
+    return sorted(found, key=lambda share: (share.itself, share.whole), reverse=True)
 
 
 def _without_line(frame: str) -> str:

@@ -142,7 +142,7 @@ def warm_up(job: Job, field: Sequence[Receiver]) -> None:
 
 def draw_flame_graph(path: Path, job: Job, receiver: Receiver) -> None:
     """Of the receiver while it takes the job's images again and again."""
-    with recorded(path, receiver.pids[0], "flamegraph", FLAME_S) as is_recording:
+    with recorded(path, receiver.pids[0], "flamegraph", longest_s=FLAME_S) as is_recording:
         while is_recording():
             job.run(receiver)
     CONSOLE.print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {job.title}")

@@ -11,7 +11,7 @@ from pydicom import dcmread
 
 from bench.images import WrittenSeries, write_series
 from bench.processes import cpu_seconds
-from bench.profiles import top_functions
+from bench.profiles import Share, shares
 from bench.rounds import Contender, Goal, Taken, print_goals, run_interleaved
 
 
@@ -65,9 +65,9 @@ def test_cpu_seconds_count_children_that_have_ended_and_that_run() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         used = cpu_seconds([process.pid])
-        while cpu_seconds([process.pid]) < 0.6:
+        while cpu_seconds([process.pid]) < 0.5:  # the clock ticks in 10 ms
             assert process.poll() is None
-        assert used >= 0.29
+        assert used >= 0.25
         process.communicate(b"end\n")
 
 
@@ -78,7 +78,11 @@ def test_functions_are_counted_once_a_stack_and_waiting_ones_not_at_all(tmp_path
         "main (a.py:1);write (b.py:2) 1\n"
         "main (a.py:1);Hub.do_poll (eventlet/hubs/epolls.py:31) 90\n"
     )
-    assert top_functions(stacks, 5) == [("walk (a.py)", 0.75, 0.75), ("write (b.py)", 0.25, 0.25)]
+    assert shares(stacks) == [
+        Share("walk (a.py)", 0.75, 0.75),
+        Share("write (b.py)", 0.25, 0.25),
+        Share("main (a.py)", 0.0, 1.0),
+    ]
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
