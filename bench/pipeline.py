@@ -39,7 +39,7 @@ from bench.rounds import (
 from bench.script import Script
 from bench.senders import SCU, moved_by
 from bench.timeline import Timeline
-from bench.tools import BenchError
+from bench.tools import BenchError, exit_on_sigterm
 from demo.pacs import OrthancPacs, dcmtk_environment, free_port
 from pacstream.messages import InstancesReceived
 from pacstream_cli.stack import parse_replicas
@@ -291,6 +291,7 @@ def chosen(field: Sequence[Contender], texts: str) -> list[Contender]:
 
 def main() -> int:
     wishes = parse_arguments()
+    exit_on_sigterm()
     print_conditions("before")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pacstream-bench-")))

@@ -21,7 +21,7 @@ from bench.rounds import (
     run_interleaved,
     timed,
 )
-from bench.tools import BenchError
+from bench.tools import BenchError, exit_on_sigterm
 from demo.pacs import OrthancPacs, Pacs, free_port
 from pacstream.messages import Actions, Batch, PacsNode, QueryAnswered, QueryRequested
 from pacstream_cli.fake_pacs.datasets import make_series
@@ -108,6 +108,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=100, help="rows that findscu is timed on")
     parser.add_argument("--rounds", type=int, default=3)
     wishes = parser.parse_args()
+    exit_on_sigterm()
     print_conditions("before")
     with tempfile.TemporaryDirectory(prefix="pacstream-bench-") as name:
         folder = Path(name)

@@ -33,6 +33,7 @@ from bench.rounds import (
     run_interleaved,
 )
 from bench.senders import SCU, Commands, dcmsend, moved_by, send, storescu
+from bench.tools import exit_on_sigterm
 from demo.pacs import OrthancPacs, Pacs
 from pacstream.messages import InstancesReceived
 
@@ -174,6 +175,7 @@ def chosen(field: Sequence[Receiver], texts: str) -> list[Receiver]:
 
 def main() -> int:
     wishes = parse_arguments()
+    exit_on_sigterm()
     print_conditions("before")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pacstream-bench-")))

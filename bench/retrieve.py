@@ -21,7 +21,7 @@ from bench.rounds import (
     run_interleaved,
     timed,
 )
-from bench.tools import BenchError
+from bench.tools import BenchError, exit_on_sigterm
 from demo.pacs import OrthancPacs, Pacs, free_port
 from pacstream.messages import SeriesMoved
 from pacstream_cli.fake_pacs.datasets import make_series
@@ -144,6 +144,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("patients", "series"), help="one of the two jobs")
     parser.add_argument("--pixels", type=int, default=128, help="rows and columns of an image")
     wishes = parser.parse_args()
+    exit_on_sigterm()
     print_conditions("before")
     met = True
     with tempfile.TemporaryDirectory(prefix="pacstream-bench-") as name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -16,6 +17,11 @@ PY_SPY = "py-spy==0.4.3"
 
 class BenchError(RuntimeError):
     """A contender did not do its work: its time would say nothing."""
+
+
+def exit_on_sigterm() -> None:
+    """So that what was started ends with the bench, when `timeout` ends it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def installed(requirement: str, program: str = "python") -> Path:
