@@ -4,7 +4,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install install-for-tests demo test check lint types imports tests test-slow fuzz unit format clean
-.PHONY: bench-query bench-retrieve
+.PHONY: bench-query bench-retrieve bench-receive bench-pipeline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ bench-query: ## 1,000 CSV rows against Orthanc, beside DCMTK
 
 bench-retrieve: ## retrieval from Orthanc, beside PACSIFIER and DCMTK
 	$(BIN)/python -m bench.retrieve
+
+bench-receive: ## our store SCP, beside storescp, Orthanc and pynetdicom's
+	$(BIN)/python -m bench.receive
+
+bench-pipeline: ## a batch to de-identified DICOM and NIfTI, beside a script and PACSIFIER
+	$(BIN)/python -m bench.pipeline
 
 unit: ## the tests that need no server
 	$(BIN)/python -m pytest tests/unit -m "not pacs and not rabbitmq and not slow" -n 4

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.line import AET, BenchError, Line, write_queries
+from bench.line import AET, Line, write_queries
 from bench.rivals import Dcmtk
 from bench.rounds import (
     CONSOLE,
@@ -21,6 +21,7 @@ from bench.rounds import (
     run_interleaved,
     timed,
 )
+from bench.tools import BenchError, exit_on_sigterm
 from demo.pacs import OrthancPacs, Pacs, free_port
 from pacstream.messages import Actions, Batch, PacsNode, QueryAnswered, QueryRequested
 from pacstream_cli.fake_pacs.datasets import make_series
@@ -107,6 +108,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=100, help="rows that findscu is timed on")
     parser.add_argument("--rounds", type=int, default=3)
     wishes = parser.parse_args()
+    exit_on_sigterm()
     print_conditions("before")
     with tempfile.TemporaryDirectory(prefix="pacstream-bench-") as name:
         folder = Path(name)
@@ -122,7 +124,7 @@ def main() -> int:
             field = contenders(line, pacs, queries, wishes.sample, folder)
             run_interleaved(field, wishes.rounds)
     print_table(f"{wishes.rows} CSV rows, Orthanc as shipped", field, BATCH, wishes.rows)
-    met = print_goals(field, [Goal(BATCH, NODELAY, 5.0), Goal(FINDER, NODELAY, 5.0)])
+    met = print_goals([field], [Goal(BATCH, NODELAY, 5.0), Goal(FINDER, NODELAY, 5.0)])
     print_conditions("after")
     return 0 if met else 1
 

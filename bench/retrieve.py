@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.line import AET, BenchError, Line, MoveEar, write_queries
-from bench.rivals import Dcmtk, Pacsifier, images_below, install_pacsifier
+from bench.line import AET, BusEar, Line, write_queries
+from bench.rivals import Dcmtk, Pacsifier, images_below
 from bench.rounds import (
     CONSOLE,
     Contender,
@@ -21,7 +21,9 @@ from bench.rounds import (
     run_interleaved,
     timed,
 )
+from bench.tools import BenchError, exit_on_sigterm
 from demo.pacs import OrthancPacs, Pacs, free_port
+from pacstream.messages import SeriesMoved
 from pacstream_cli.fake_pacs.datasets import make_series
 
 SCU, OTHER = "BENCH_SCU", "PACSIFIER_SCU"
@@ -97,7 +99,7 @@ def _move_all(dcmtk: Dcmtk, job: Job, out: Path) -> None:
         dcmtk.move(study_uid, series_uid, out / series_uid)
 
 
-def ours(job: Job, line: Line, config: Path, ear: MoveEar) -> list[Contender]:
+def ours(job: Job, line: Line, config: Path, ear: BusEar[SeriesMoved]) -> list[Contender]:
     """The whole batch; and of the same runs, what the retrieve service's C-MOVEs took."""
     moves: list[float] = []
 
@@ -123,7 +125,7 @@ def measure(
 ) -> Sequence[Contender]:
     CONSOLE.print(f"{job.folder.name}: loading {job.images} images into Orthanc (as shipped)")
     pacs.load(job.paths)
-    ear = line.listen()
+    ear = BusEar(line.settings.amqp_url, SeriesMoved)
     try:
         field = [
             *ours(job, line, line.write_config(pacs), ear),
@@ -142,8 +144,8 @@ def main() -> int:
     parser.add_argument("--only", choices=("patients", "series"), help="one of the two jobs")
     parser.add_argument("--pixels", type=int, default=128, help="rows and columns of an image")
     wishes = parser.parse_args()
+    exit_on_sigterm()
     print_conditions("before")
-    install_pacsifier()
     met = True
     with tempfile.TemporaryDirectory(prefix="pacstream-bench-") as name:
         folder = Path(name)
@@ -157,12 +159,12 @@ def main() -> int:
                 job = Job(folder, "PATIENTS", 20, 10, wishes.pixels)
                 field = measure(job, line, pacs, ports, wishes.rounds)
                 print_table("20 patients x 1 series x 10 images", field, OURS, job.images)
-                met &= print_goals(field, [Goal(OURS, PACSIFIER, 20.0)])
+                met &= print_goals([field], [Goal(OURS, PACSIFIER, 20.0)])
             if wishes.only != "patients":
                 job = Job(folder, "SERIES", 1, 1000, wishes.pixels)
                 field = measure(job, line, pacs, ports, wishes.rounds)
                 print_table("1 series x 1000 images", field, OURS, job.images)
-                met &= print_goals(field, [Goal(MOVE, MOVESCU_TUNED, 1.0)])
+                met &= print_goals([field], [Goal(MOVE, MOVESCU_TUNED, 1.0)])
     print_conditions("after")
     return 0 if met else 1
 

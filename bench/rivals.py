@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
-import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.line import BenchError
+from bench.tools import PACSIFIER, BenchError, installed
 from demo.pacs import Pacs, dcmtk_environment
 
-PACSIFIER = "pacsifier==1.0.0"
 Row = Mapping[str, str]
 
 RETURN_KEYS = (
@@ -86,6 +81,7 @@ class Pacsifier:
         self._aet = aet
         self._port = port
         self._environment = dcmtk_environment(nodelay=nodelay)
+        self._program = installed(PACSIFIER, "pacsifier")
 
     def fetch(self, queries: Path, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
@@ -96,28 +92,12 @@ class Pacsifier:
             "move_port": self._port, "batch_size": 100000, "batch_wait_time": 0,
         }  # fmt: skip
         config.write_text(json.dumps(content), "utf-8")
-        program = install_pacsifier() / "bin" / "pacsifier"
         done = subprocess.run(
-            [str(program), "-s", "-c", str(config), "-q", str(queries), "-d", str(out)],
+            [str(self._program), "-s", "-c", str(config), "-q", str(queries), "-d", str(out)],
             env=self._environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise BenchError(f"pacsifier ends with {done.returncode}: {done.stderr[-500:]}")
-
-
-def install_pacsifier() -> Path:
-    """The virtual environment with PACSIFIER; made at the first call."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "pacstream-bench" / "pacsifier-1.0.0"
-    if not (folder / "bin" / "pacsifier").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True, symlinks=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", PACSIFIER]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
-        if done.returncode:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise BenchError(f"{PACSIFIER} can't be installed by {sys.executable}: {done.stderr}")
-    return folder
 
 
 def images_below(folder: Path) -> int:

@@ -120,6 +120,13 @@ class Pacs(ABC):
         self.stop()
 
     @property
+    def pid(self) -> int:
+        """Of the running server."""
+        if self._process is None:
+            raise PacsFailedError(f"{self.aet} is not running")
+        return self._process.pid
+
+    @property
     def _log(self) -> Path:
         return self.folder / "server.log"
 
@@ -163,13 +170,18 @@ class OrthancPacs(Pacs):
         self._clients = tuple(clients)
         self._http_port = free_port()
 
+    @property
+    def http_url(self) -> str:
+        """Of the REST interface."""
+        return f"http://127.0.0.1:{self._http_port}"
+
     def load(self, paths: Iterable[Path]) -> int:
         count = 0
         with requests.Session() as session:
             session.trust_env = False  # a proxy has no business on the loopback interface
             for path in paths:
                 answer = session.post(
-                    f"http://127.0.0.1:{self._http_port}/instances",
+                    f"{self.http_url}/instances",
                     data=path.read_bytes(),
                     timeout=60,
                 )
