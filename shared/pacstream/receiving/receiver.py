@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -181,10 +180,7 @@ class _Incoming:
         written = WrittenInstance(
             self.part, self.batch_id, study_uid, series_uid, sop_instance_uid, size, self.settlement
         )
-        try:
-            self.hand_over(written)
-        except queue.Full:
-            raise RejectedError("commits are behind", code="backlog") from None
+        self.hand_over(written)
         if self.settlement is None:
             return SUCCESS
         return {"kept": SUCCESS, "aside": KEPT_ASIDE}.get(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import queue
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -37,7 +38,10 @@ class Destination(Protocol):
     part: Path
 
     def finish(self, size: int) -> int:
-        """The file of `size` bytes is whole: the status to answer. May raise OSError."""
+        """The file of `size` bytes is whole: the status to answer.
+
+        May raise OSError, or queue.Full while commits are behind.
+        """
 
 
 class Rules(Protocol):
@@ -88,7 +92,7 @@ class Reception:
                 os.fchmod(self._handle, os.fstat(self._handle).st_mode & READ_ONLY)
                 self._close()
                 return self._destination.finish(self._size)
-        except (OSError, RejectedError) as error:
+        except (OSError, RejectedError, queue.Full) as error:
             self._refuse(error)
         logs.event(log, "instance refused", logging.WARNING, reason=self._refusal)
         self.discard()
@@ -147,11 +151,13 @@ class Reception:
             self._size += done
             rest = rest[done:]
 
-    def _refuse(self, error: OSError | RejectedError) -> None:
+    def _refuse(self, error: OSError | RejectedError | queue.Full) -> None:
         if isinstance(error, RejectedError):
             self._refusal = error.code
-        else:
+        elif isinstance(error, OSError):
             self._refusal = errno.errorcode.get(error.errno or 0, "io_error")
+        else:
+            self._refusal = "backlog"
         self._head = bytearray()
 
     def _close(self) -> None:
