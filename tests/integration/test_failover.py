@@ -86,8 +86,7 @@ class Line:
         publisher.publish(QueryRequested(batch=batch, row=2, keys={"PatientID": "x"}))
         for fact in found:
             publisher.publish(fact)
-        uids = tuple(fact.series.series_uid for fact in found)
-        publisher.publish(QueryAnswered(batch_id=batch_id, row=2, series_uids=uids))
+        publisher.publish(QueryAnswered(batch_id=batch_id, row=2, series=series))
         publisher.close()
         return batch
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from pacstream.messages import MESSAGES, Batch, Message, Order
 from pacstream_ledger.accounts import here_for, recount
 from pacstream_ledger.gate import Gate
+from pacstream_ledger.rows import add_row
 from pacstream_ledger.schema import (
     BATCHES,
     EXPECTED,
@@ -33,9 +34,6 @@ from pacstream_ledger.schema import (
     OUTBOX,
     OUTCOMES,
     RECEIVED,
-    ROW_SERIES,
-    ROWS,
-    insert_new,
 )
 from pacstream_ledger.throttle import Throttle
 
@@ -119,16 +117,6 @@ class Book:
         self._sent.update(outbox_ids)
 
     # Looking things up
-
-    def missing_orders(self, db: Connection, batch_id: str) -> bool:
-        """A row told of more series than have come in as series.found."""
-        promised = db.execute(
-            select(func.coalesce(func.sum(ROWS.c.series), 0)).where(ROWS.c.batch_id == batch_id)
-        ).scalar_one()
-        found = db.execute(
-            select(func.count()).select_from(ROW_SERIES).where(ROW_SERIES.c.batch_id == batch_id)
-        ).scalar_one()
-        return bool(found < promised)
 
     def batch(self, db: Connection, batch_id: str) -> Batch | None:
         text = db.execute(BATCH, {"batch_id": batch_id}).scalar_one_or_none()
@@ -256,17 +244,14 @@ class Book:
             .values(**values)
         )
 
-    def end_row(self, db: Connection, batch_id: str, row: int, state: str, reason: str) -> None:
-        insert_new(
-            db,
-            ROWS,
-            [{"batch_id": batch_id, "row": row, "state": state, "reason": reason, "series": 0}],
-        )
-        db.execute(
-            update(ROWS)
-            .where(ROWS.c.batch_id == batch_id, ROWS.c.row == row, ROWS.c.state != "cancelled")
-            .values(state=state, reason=reason)
-        )
+    def add_row(self, db: Connection, batch_id: str, row: int) -> None:
+        """Safe to repeat."""
+        add_row(db, batch_id, row, cancelled=self.control(db, batch_id) == "cancelled")
+
+    def reopen(self, db: Connection, batch_id: str) -> None:
+        """A finished batch has a new series: a dead letter was replayed."""
+        finished = (BATCHES.c.batch_id == batch_id) & BATCHES.c.finished_at.is_not(None)
+        db.execute(update(BATCHES).where(finished).values(finished_at=None, delivered=None))
 
     def states(self, db: Connection, table: Any, batch_id: str) -> dict[str, int]:
         query = (

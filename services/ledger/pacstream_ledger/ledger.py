@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from pacstream.messages import (
     Batch,
@@ -32,6 +32,7 @@ from pacstream.messages import (
 from pacstream_ledger.book import CLASS_OF
 from pacstream_ledger.naming import place_order
 from pacstream_ledger.retrieval import Retrieval
+from pacstream_ledger.rows import note_answer, note_failure, note_lost, note_series
 from pacstream_ledger.schema import (
     BATCHES,
     EXPECTED,
@@ -39,8 +40,6 @@ from pacstream_ledger.schema import (
     OUTCOMES,
     PARKED,
     RECEIVED,
-    ROW_SERIES,
-    ROWS,
     insert_new,
     put,
 )
@@ -74,10 +73,7 @@ class Ledger(Retrieval):
         batch = message.batch
         if not self.knows(db, batch.batch_id):
             self._open_batch(db, batch)
-        cancelled = self.control(db, batch.batch_id) == "cancelled"
-        state = {"state": "cancelled", "reason": "cancelled"} if cancelled else {"state": "waiting"}
-        row = {"batch_id": batch.batch_id, "row": message.row, "reason": "", "series": 0}
-        insert_new(db, ROWS, [{**row, **state}])
+        self.add_row(db, batch.batch_id, message.row)
 
     def _open_batch(self, db: Connection, batch: Batch) -> None:
         pacs = pacs_key(batch.pacs)
@@ -104,8 +100,7 @@ class Ledger(Retrieval):
     def _on_series_found(self, db: Connection, message: SeriesFound) -> None:
         batch = self.require_batch(db, message.batch_id)
         series_uid = message.series.series_uid
-        key = {"batch_id": message.batch_id, "series_uid": series_uid}
-        insert_new(db, ROW_SERIES, [{**key, "row": message.row}])
+        note_series(db, message.batch_id, message.row, series_uid)
         if self.order_row(db, message.batch_id, series_uid) is not None:
             return
         retrieval = self._open_order(db, batch, message)
@@ -119,6 +114,8 @@ class Ledger(Retrieval):
         wanted = batch.actions.retrieves or batch.actions.move
         cancelled = self.control(db, batch.batch_id) == "cancelled"
         retrieval = "cancelled" if cancelled else "waiting" if wanted else "none"
+        if not cancelled:
+            self.reopen(db, batch.batch_id)
         expected = set(found.expected)
         promised = 0 if expected else found.expected_count or 0
         db.execute(
@@ -143,14 +140,8 @@ class Ledger(Retrieval):
         return retrieval
 
     def _on_query_answered(self, db: Connection, message: QueryAnswered) -> None:
-        state = "failed" if message.reason else "answered" if message.series_uids else "no_match"
-        self.end_row(db, message.batch_id, message.row, state, message.reason)
-        found = set(message.series_uids)
-        db.execute(
-            update(ROWS)
-            .where(ROWS.c.batch_id == message.batch_id, ROWS.c.row == message.row)
-            .values(series=len(found))
-        )
+        self.add_row(db, message.batch_id, message.row)
+        note_answer(db, message.batch_id, message.row, message.announced, message.reason)
         self.finish_if_done(db, message.batch_id)
 
     def _on_series_moved(self, db: Connection, message: SeriesMoved) -> None:
@@ -239,11 +230,11 @@ class Ledger(Retrieval):
         """A dead letter: the row or the series that it was about has failed, by name."""
         service = message.queue.partition(".")[0]
         reason = f"{service}:{message.reason}"
+        if message.row is not None:
+            self._fail_row(db, message, message.row, reason)
+            return
         order = self.order_row(db, message.batch_id, message.series_uid)
         if order is None:
-            if message.row is not None:
-                self.end_row(db, message.batch_id, message.row, "failed", reason)
-                self.finish_if_done(db, message.batch_id)
             return
         failed = f"failed:{message.reason}"
         if service == "anonymizer":
@@ -260,6 +251,15 @@ class Ledger(Retrieval):
         if service == "retrieve":
             self.gate.free_places(db, message.batch_id, message.series_uid)
         self.settle(db, self.require_batch(db, message.batch_id), message.series_uid)
+
+    def _fail_row(self, db: Connection, message: WorkFailed, row: int, reason: str) -> None:
+        self.add_row(db, message.batch_id, row)
+        if message.failed_topic == SeriesFound.topic:
+            lost = message.series_uid or message.failed_message_id
+            note_lost(db, message.batch_id, row, lost, reason)
+        else:
+            note_failure(db, message.batch_id, row, reason)
+        self.finish_if_done(db, message.batch_id)
 
     _handlers: ClassVar[dict[type[Message], Callable[[Any, Connection, Any], None]]] = {
         SeriesFound: _on_series_found,
