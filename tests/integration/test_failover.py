@@ -75,7 +75,7 @@ class Line:
             command = [sys.executable, *arguments]
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self.processes.append(process)
-        until(lambda: _is_healthy(port))
+        until(lambda: is_healthy(port))
         return port
 
     def submit(self, series: int, batch_id: str = "b-0001") -> Batch:
@@ -111,7 +111,7 @@ class Line:
             process.wait(20)
 
 
-def _is_healthy(port: int) -> bool:
+def is_healthy(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok
     except requests.RequestException:
