@@ -51,10 +51,10 @@ def pacs() -> Iterator[PacsNode]:
     hurry()
     entity = AE(ae_title="PACS")
     entity.add_supported_context(STUDY_ROOT_FIND)
-    handlers = [(evt.EVT_C_FIND, answers), NO_DELAY]
+    handlers: list[Any] = [(evt.EVT_C_FIND, answers), NO_DELAY]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     assert server is not None
-    port = server.socket.getsockname()[1]
+    port = server.server_address[1]
     yield PacsNode(address="127.0.0.1", port=port, called_aet="PACS", calling_aet="PACSTREAM")
     server.shutdown()
 
