@@ -48,7 +48,12 @@ ANY_RECEIVED = (
     select(RECEIVED.c.series_uid).where(RECEIVED.c.series_uid == bindparam("series_uid")).limit(1)
 )
 OUTBOX_HEAD = select(OUTBOX).order_by(OUTBOX.c.id).limit(200)
-"""Made once: what is looked up for every fact."""
+REOPEN = (
+    update(BATCHES)
+    .where(BATCHES.c.batch_id == bindparam("the_batch"), BATCHES.c.finished_at.is_not(None))
+    .values(finished_at=None, delivered=None)
+)
+"""Made once: what is looked up, or changed, for every fact."""
 
 
 def _without(sent: set[int]) -> Select[Any]:
@@ -250,8 +255,7 @@ class Book:
 
     def reopen(self, db: Connection, batch_id: str) -> None:
         """A finished batch has a new series: a dead letter was replayed."""
-        finished = (BATCHES.c.batch_id == batch_id) & BATCHES.c.finished_at.is_not(None)
-        db.execute(update(BATCHES).where(finished).values(finished_at=None, delivered=None))
+        db.execute(REOPEN, {"the_batch": batch_id})
 
     def states(self, db: Connection, table: Any, batch_id: str) -> dict[str, int]:
         query = (

@@ -7,7 +7,7 @@ series.found that became a dead letter fails its row, and does not keep it waiti
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 
 from pacstream_ledger.schema import BATCHES, ROW_SERIES, ROWS, insert_new
 
@@ -15,6 +15,16 @@ ANSWERED = and_(
     ROWS.c.state != "cancelled",
     or_(ROWS.c.state != "waiting", ROWS.c.series > 0, ROWS.c.reason != ""),
 )
+
+FIND_LOST = (
+    update(ROW_SERIES)
+    .where(
+        *(ROW_SERIES.c[key] == bindparam(f"the_{key}") for key in ("batch_id", "row", "series_uid"))
+    )
+    .where(ROW_SERIES.c.lost != "")
+    .values(lost="")
+)
+"""Made once: it runs for every series."""
 
 
 def add_row(db: Connection, batch_id: str, row: int, *, cancelled: bool) -> None:
@@ -37,9 +47,7 @@ def note_series(db: Connection, batch_id: str, row: int, series_uid: str) -> Non
     """A series of the row is recorded, be it that it was given up for lost before."""
     key = {"batch_id": batch_id, "row": row, "series_uid": series_uid}
     insert_new(db, ROW_SERIES, [key])
-    was_lost = and_(*(ROW_SERIES.c[name] == value for name, value in key.items()))
-    found = update(ROW_SERIES).where(was_lost, ROW_SERIES.c.lost != "").values(lost="")
-    if db.execute(found).rowcount:
+    if db.execute(FIND_LOST, {f"the_{name}": value for name, value in key.items()}).rowcount:
         settle_row(db, batch_id, row)
 
 
