@@ -80,7 +80,13 @@ def test_jpeg_2000_instances_are_saved_as_they_are(
     wanted = select(manifest, patient_id=data.IGNATIUS.patient_id)
     assert {JPEG_2000, JPEG_LOSSLESS} < {one.transfer_syntax for one in wanted}
     retrieve(line, tmp_path, orthanc, [{"PatientID": data.IGNATIUS.patient_id}])
-    assert_exactly(tmp_path / "out", wanted)
+    saved = {path.name.split(".", 1)[1]: path for path in originals(tmp_path / "out")}
+    assert set(saved) == {one.sop_instance_uid for one in wanted}
+    for one in wanted:
+        # Orthanc leaves out padding behind the pixels, so not every byte is the same
+        before, after = pydicom.dcmread(one.path), pydicom.dcmread(saved[one.sop_instance_uid])
+        assert after.file_meta.TransferSyntaxUID == one.transfer_syntax
+        assert after.PixelData == before.PixelData
 
 
 @pytest.mark.parametrize(
