@@ -65,7 +65,7 @@ def run_finder(pacs: Pacs, queries: Sequence[Mapping[str, str]]) -> None:
         for query in asked_by_finder(pacs, queries):
             facts = list(find_series(query, associations))
             last = facts[-1]
-            if not isinstance(last, QueryAnswered) or not last.series_uids or last.reason:
+            if not isinstance(last, QueryAnswered) or not last.series or last.reason:
                 raise BenchError(f"row {query.row} was not answered")
     finally:
         associations.close()

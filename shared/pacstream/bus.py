@@ -348,7 +348,7 @@ class Subscription(Entrypoint):
 
 def work_failed(queue: str, properties: Envelope, body: dict[str, Any], reason: str) -> WorkFailed:
     """What the ledger is told of a dead letter: the batch, and the row or series, if it tells."""
-    order = body.get("order")
+    order = body.get("order", body)
     series = order.get("series") if isinstance(order, dict) else None
     subject = series if isinstance(series, dict) else body
     row, series_uid = body.get("row"), subject.get("series_uid")

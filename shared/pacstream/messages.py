@@ -195,8 +195,19 @@ class QueryAnswered(Message):
     topic = "query.answered"
     batch_id: str
     row: int
-    series_uids: tuple[str, ...] = ()
+    series_uids: tuple[str, ...] = Field(default=(), description="from a sender without `series`")
     reason: str = ""
+    series: int | None = Field(
+        default=None,
+        ge=0,
+        description="distinct series, each of which "
+        "comes as a series.found; None: those that series_uids lists",
+    )
+
+    @property
+    def announced(self) -> int:
+        """So many distinct series come as series.found."""
+        return len(set(self.series_uids)) if self.series is None else self.series
 
 
 class SeriesRequested(Message):

@@ -113,6 +113,26 @@ CASES: dict[str, Case] = {
             GET: End("failed", "nothing_sent", 10),
         },
     ),
+    "0xB000 with 1 of 3 failed in each request": Case(
+        Behaviour(drop_every=3, unsent_status=0xB000)
+    ),
+    "0xB000 with 1 of 3 failed, again and again": Case(
+        Behaviour(withhold_every=3, unsent_status=0xB000),
+        {
+            SERIES: End("partial", "sub_operations_failed", 3),
+            IMAGE: End("partial", "sub_operations_failed", 1),
+            GET: End("partial", "sub_operations_failed", 3),
+        },
+    ),
+    "Success with 1 of 3 failed, again and again": Case(
+        Behaviour(withhold_every=3, unsent_status=0x0000),
+        {
+            SERIES: End("partial", "sub_operations_failed", 3),
+            IMAGE: End("partial", "sub_operations_failed", 1),
+            GET: End("partial", "sub_operations_failed", 3),
+        },
+    ),
+    "0xA702 to the first request": Case(Behaviour(fail_moves=1, fail_status=0xA702)),
     "wrong counts": Case(Behaviour(count_error=3)),
     "no counts": Case(Behaviour(omit_counts=True)),
     "keys of other levels": Case(Behaviour(other_levels=True)),
@@ -143,8 +163,8 @@ SLOW_CASES: dict[str, Case] = {
         {SERIES: End("partial", "stalled", 2), GET: End("partial", "stalled", 2)},
         within_s=90,
     ),
-    "loses its network for 5 s": Case(
-        Behaviour(network_loss_after=2, network_loss_s=5), within_s=120
+    "loses its network for 20 s": Case(
+        Behaviour(network_loss_after=2, network_loss_s=20), within_s=180
     ),
     "5000 instances of 10 kB": Case(instances=5000, rows_of_pixels=72, within_s=480),
 }

@@ -120,8 +120,8 @@ class FakeLine:
     def _query(self, query: QueryRequested) -> Iterator[Message]:
         series = self.found[query.row]
         yield from series
-        uids = tuple(one.series.series_uid for one in series)
-        yield QueryAnswered(batch_id=self.batch.batch_id, row=query.row, series_uids=uids)
+        count = len({one.series.series_uid for one in series})
+        yield QueryAnswered(batch_id=self.batch.batch_id, row=query.row, series=count)
 
     def _move(self, request: SeriesRequested) -> Iterator[Message]:
         self.moves.append(request)

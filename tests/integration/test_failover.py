@@ -75,7 +75,7 @@ class Line:
             command = [sys.executable, *arguments]
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self.processes.append(process)
-        until(lambda: _is_healthy(port))
+        until(lambda: is_healthy(port))
         return port
 
     def submit(self, series: int, batch_id: str = "b-0001") -> Batch:
@@ -86,8 +86,7 @@ class Line:
         publisher.publish(QueryRequested(batch=batch, row=2, keys={"PatientID": "x"}))
         for fact in found:
             publisher.publish(fact)
-        uids = tuple(fact.series.series_uid for fact in found)
-        publisher.publish(QueryAnswered(batch_id=batch_id, row=2, series_uids=uids))
+        publisher.publish(QueryAnswered(batch_id=batch_id, row=2, series=series))
         publisher.close()
         return batch
 
@@ -112,7 +111,7 @@ class Line:
             process.wait(20)
 
 
-def _is_healthy(port: int) -> bool:
+def is_healthy(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok
     except requests.RequestException:

@@ -75,7 +75,7 @@ UIDS = ("1.2.3.4.1", "1.2.3.4.2")
 EXAMPLES: tuple[Message, ...] = (
     QueryRequested(batch=BATCH, row=2, keys={"PatientID": "P"}, pseudonym="S-01"),
     SeriesFound(**ID, row=2, series=SERIES, expected=UIDS, expected_count=2, evidence="uids"),
-    QueryAnswered(**ID, row=2, series_uids=("1.2.3.4",)),
+    QueryAnswered(**ID, row=2, series=1),
     SeriesRequested(**ID, pacs=PACS, destination="US", order=ORDER, instances=UIDS, round=1),
     SeriesMoved(**KEY, round=1, status=0xB000, completed=1, failed=1, reason="failed"),
     ListingRequested(**KEY, node=PACS, study_uid="1.2.3", round=1, number=2),

@@ -63,6 +63,9 @@ class Behaviour:
     """Of each request every n-th instance is not sent though counted as completed."""
     withhold_every: int = 0
     """Of each series every n-th instance is never sent though counted as completed."""
+    unsent_status: int | None = None
+    """What is not sent is counted as failed, and this status ends the request: 0xB000 is honest,
+    0x0000 is not."""
     empty_success: bool = False
     """Nothing is sent, the status is Success."""
     fail_moves: int = 0

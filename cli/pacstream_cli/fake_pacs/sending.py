@@ -202,7 +202,8 @@ class Retrieval:
     def _sub_operation(self, store: Association, dataset: Dataset, number: int) -> None:
         uid = str(dataset.SOPInstanceUID)
         if self._is_dropped(dataset, number):
-            self._counters.count(SUCCESS, uid)
+            told_as_failed = self._behaviour.unsent_status is not None
+            self._counters.count(None if told_as_failed else SUCCESS, uid)
         else:
             self._counters.count(self._store(store, dataset), uid)
             self._host.sent.append(uid)
@@ -236,6 +237,8 @@ class Retrieval:
     def _finish(self) -> None:
         if self._is_cancelled():
             self.respond(CANCELLED)
+        elif self._counters.failed and self._behaviour.unsent_status is not None:
+            self.respond(self._behaviour.unsent_status)
         elif self._counters.failed:
             self.respond(SUBOPERATIONS_FAILED if self._counters.completed else NONE_SENT)
         else:

@@ -85,6 +85,12 @@ def _limit(text: str) -> Changes:
     }
 
 
+def _unsent(text: str) -> Changes:
+    if text.upper() not in ("B000", "0000"):
+        raise _BadValueError("B000 or 0000")
+    return {"unsent_status": int(text, 16)}
+
+
 def _foreign(_: str) -> Changes:
     [instance] = make_series("STRANGER", "Stranger^Any", instances=1, seed=1)
     return {"send_foreign": instance}
@@ -106,6 +112,10 @@ MISBEHAVIOURS: tuple[Misbehaviour, ...] = (
     Misbehaviour(
         "withhold=1/5", "of each series every 5th image is never sent, but counted",
         lambda text: {"withhold_every": _one_of(text)},
+    ),
+    Misbehaviour(
+        "failed=B000", "what is not sent is counted as failed, and B000 or (a lie) 0000 ends it",
+        _unsent,
     ),
     Misbehaviour("empty", "Success, and nothing sent", lambda _: {"empty_success": True}, ""),
     Misbehaviour(

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from pacstream.messages import MESSAGES, Batch, Message, Order
 from pacstream_ledger.accounts import here_for, recount
 from pacstream_ledger.gate import Gate
+from pacstream_ledger.rows import add_row
 from pacstream_ledger.schema import (
     BATCHES,
     DELIVERED,
@@ -34,9 +35,6 @@ from pacstream_ledger.schema import (
     OUTBOX,
     OUTCOMES,
     RECEIVED,
-    ROW_SERIES,
-    ROWS,
-    insert_new,
 )
 from pacstream_ledger.throttle import Throttle
 
@@ -51,7 +49,12 @@ ANY_RECEIVED = (
     select(RECEIVED.c.series_uid).where(RECEIVED.c.series_uid == bindparam("series_uid")).limit(1)
 )
 OUTBOX_HEAD = select(OUTBOX).order_by(OUTBOX.c.id).limit(200)
-"""Made once: what is looked up for every fact."""
+REOPEN = (
+    update(BATCHES)
+    .where(BATCHES.c.batch_id == bindparam("the_batch"), BATCHES.c.finished_at.is_not(None))
+    .values(finished_at=None, delivered=None)
+)
+"""Made once: what is looked up, or changed, for every fact."""
 
 
 def _without(sent: set[int]) -> Select[Any]:
@@ -120,16 +123,6 @@ class Book:
         self._sent.update(outbox_ids)
 
     # Looking things up
-
-    def missing_orders(self, db: Connection, batch_id: str) -> bool:
-        """A row told of more series than have come in as series.found."""
-        promised = db.execute(
-            select(func.coalesce(func.sum(ROWS.c.series), 0)).where(ROWS.c.batch_id == batch_id)
-        ).scalar_one()
-        found = db.execute(
-            select(func.count()).select_from(ROW_SERIES).where(ROW_SERIES.c.batch_id == batch_id)
-        ).scalar_one()
-        return bool(found < promised)
 
     def batch(self, db: Connection, batch_id: str) -> Batch | None:
         text = db.execute(BATCH, {"batch_id": batch_id}).scalar_one_or_none()
@@ -280,17 +273,13 @@ class Book:
         waits = {"retrieval": "waiting", "due_at": 0.0, "waiting_since": self.clock()}
         self.change(db, order, **waits)
 
-    def end_row(self, db: Connection, batch_id: str, row: int, state: str, reason: str) -> None:
-        insert_new(
-            db,
-            ROWS,
-            [{"batch_id": batch_id, "row": row, "state": state, "reason": reason, "series": 0}],
-        )
-        db.execute(
-            update(ROWS)
-            .where(ROWS.c.batch_id == batch_id, ROWS.c.row == row, ROWS.c.state != "cancelled")
-            .values(state=state, reason=reason)
-        )
+    def add_row(self, db: Connection, batch_id: str, row: int) -> None:
+        """Safe to repeat."""
+        add_row(db, batch_id, row, cancelled=self.control(db, batch_id) == "cancelled")
+
+    def reopen(self, db: Connection, batch_id: str) -> None:
+        """A finished batch has a new series: a dead letter was replayed."""
+        db.execute(REOPEN, {"the_batch": batch_id})
 
     def states(self, db: Connection, table: Any, batch_id: str) -> dict[str, int]:
         query = (

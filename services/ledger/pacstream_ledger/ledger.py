@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from pacstream.messages import (
     Batch,
@@ -34,6 +34,7 @@ from pacstream.messages import (
 from pacstream_ledger.book import CLASS_OF
 from pacstream_ledger.naming import place_order
 from pacstream_ledger.retrieval import Retrieval
+from pacstream_ledger.rows import note_answer, note_failure, note_lost, note_refused, note_series
 from pacstream_ledger.schema import (
     BATCHES,
     EXPECTED,
@@ -41,8 +42,6 @@ from pacstream_ledger.schema import (
     OUTCOMES,
     PARKED,
     RECEIVED,
-    ROW_SERIES,
-    ROWS,
     insert_new,
     put,
 )
@@ -77,10 +76,7 @@ class Ledger(Retrieval):
         batch = message.batch
         if not self.knows(db, batch.batch_id):
             self._open_batch(db, batch)
-        cancelled = self.control(db, batch.batch_id) == "cancelled"
-        state = {"state": "cancelled", "reason": "cancelled"} if cancelled else {"state": "waiting"}
-        row = {"batch_id": batch.batch_id, "row": message.row, "reason": "", "series": 0}
-        insert_new(db, ROWS, [{**row, **state}])
+        self.add_row(db, batch.batch_id, message.row)
 
     def _open_batch(self, db: Connection, batch: Batch) -> None:
         pacs = pacs_key(batch.pacs)
@@ -107,30 +103,17 @@ class Ledger(Retrieval):
     def _on_series_found(self, db: Connection, message: SeriesFound) -> None:
         batch = self.require_batch(db, message.batch_id)
         series_uid = message.series.series_uid
-        key = {"batch_id": message.batch_id, "series_uid": series_uid}
-        insert_new(db, ROW_SERIES, [{**key, "row": message.row}])
+        key = (message.batch_id, message.row, series_uid)
         order = self.order_row(db, message.batch_id, series_uid)
+        if order is not None and self.order(order).pseudonym != message.pseudonym:
+            note_refused(db, *key, CONFLICT)
+        else:
+            note_series(db, *key)
         if order is not None:
-            if self.order(order).pseudonym != message.pseudonym:
-                self._refuse_row(db, message.batch_id, message.row)
-            self.finish_if_done(db, message.batch_id)
             return
         retrieval = self._open_order(db, batch, message)
         if retrieval != "waiting":
             self.settle(db, batch, series_uid)
-
-    def _refuse_row(self, db: Connection, batch_id: str, row: int) -> None:
-        """Its series have another pseudonym by another row. More of them may still be found, so the
-        row ends with its answer."""
-        values = {"state": "waiting", "reason": CONFLICT, "series": 0}
-        insert_new(db, ROWS, [{"batch_id": batch_id, "row": row, **values}])
-        this = (ROWS.c.batch_id == batch_id) & (ROWS.c.row == row)
-        db.execute(update(ROWS).where(this, ROWS.c.state == "waiting").values(reason=CONFLICT))
-        db.execute(
-            update(ROWS)
-            .where(this, ROWS.c.state == "answered")
-            .values(state="failed", reason=CONFLICT)
-        )
 
     def _open_order(self, db: Connection, batch: Batch, found: SeriesFound) -> str:
         order = place_order(db, batch, found.series, found.pseudonym)
@@ -143,6 +126,8 @@ class Ledger(Retrieval):
         retrieval = "cancelled" if cancelled else "waiting" if wanted else "none"
         if refused:
             retrieval = "failed"
+        if not cancelled:
+            self.reopen(db, batch.batch_id)
         expected = set(found.expected)
         promised = 0 if expected else found.expected_count or 0
         db.execute(
@@ -169,23 +154,9 @@ class Ledger(Retrieval):
         return retrieval
 
     def _on_query_answered(self, db: Connection, message: QueryAnswered) -> None:
-        reason = message.reason or self._noted(db, message)
-        state = "failed" if reason else "answered" if message.series_uids else "no_match"
-        self.end_row(db, message.batch_id, message.row, state, reason)
-        found = set(message.series_uids)
-        db.execute(
-            update(ROWS)
-            .where(ROWS.c.batch_id == message.batch_id, ROWS.c.row == message.row)
-            .values(series=len(found))
-        )
+        self.add_row(db, message.batch_id, message.row)
+        note_answer(db, message.batch_id, message.row, message.announced, message.reason)
         self.finish_if_done(db, message.batch_id)
-
-    def _noted(self, db: Connection, message: QueryAnswered) -> str:
-        """That a series of the row has another pseudonym; empty if none has."""
-        query = select(ROWS.c.reason).where(
-            ROWS.c.batch_id == message.batch_id, ROWS.c.row == message.row
-        )
-        return CONFLICT if db.execute(query).scalar() == CONFLICT else ""
 
     def _on_series_moved(self, db: Connection, message: SeriesMoved) -> None:
         self.end_move(db, message)
@@ -280,11 +251,11 @@ class Ledger(Retrieval):
         """A dead letter: the row or the series that it was about has failed, by name."""
         service = message.queue.partition(".")[0]
         reason = f"{service}:{message.reason}"
+        if message.row is not None:
+            self._fail_row(db, message, message.row, reason)
+            return
         order = self.order_row(db, message.batch_id, message.series_uid)
         if order is None:
-            if message.row is not None:
-                self.end_row(db, message.batch_id, message.row, "failed", reason)
-                self.finish_if_done(db, message.batch_id)
             return
         failed = f"failed:{message.reason}"
         if service == "anonymizer":
@@ -303,6 +274,15 @@ class Ledger(Retrieval):
         if service == "retrieve":
             self.gate.free_places(db, message.batch_id, message.series_uid)
         self.settle(db, self.require_batch(db, message.batch_id), message.series_uid)
+
+    def _fail_row(self, db: Connection, message: WorkFailed, row: int, reason: str) -> None:
+        self.add_row(db, message.batch_id, row)
+        if message.failed_topic == SeriesFound.topic:
+            lost = message.series_uid or message.failed_message_id
+            note_lost(db, message.batch_id, row, lost, reason)
+        else:
+            note_failure(db, message.batch_id, row, reason)
+        self.finish_if_done(db, message.batch_id)
 
     _handlers: ClassVar[dict[type[Message], Callable[[Any, Connection, Any], None]]] = {
         SeriesFound: _on_series_found,

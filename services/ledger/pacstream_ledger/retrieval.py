@@ -302,7 +302,7 @@ class Retrieval(Delivery):
             return
         rows, series = self.states(db, ROWS, batch_id), self.states(db, ORDERS, batch_id)
         cancelled = self.control(db, batch_id) == "cancelled"
-        if not cancelled and (sum(rows.values()) < batch.rows or self.missing_orders(db, batch_id)):
+        if not cancelled and sum(rows.values()) < batch.rows:
             return
         bad_rows = rows.get("failed") or rows.get("cancelled")
         delivered = not cancelled and not bad_rows and set(series) <= {"complete"}

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 from pacstream.messages import Batch, Message, SeriesFound, SeriesMoved, WorkFailed
 from pacstream_ledger.gate import AT_WORK, Hold, breaker_of
 from pacstream_ledger.ledger import Ledger
+from pacstream_ledger.rows import settle_rows
 from pacstream_ledger.schema import BATCHES, MOVES, ORDERS, PACS
 from pacstream_ledger.throttle import release_cost
 
@@ -46,6 +47,8 @@ class Scheduler:
     def tick(self) -> None:
         """Do all that is due now. Call it about once a second."""
         with self.ledger.writing() as db:
+            for batch_id in settle_rows(db):
+                self.ledger.finish_if_done(db, batch_id)
             self._end_pauses(db)
             self._end_stalled(db)
             for pacs in self._with_work(db):

@@ -57,6 +57,8 @@ ROWS = Table(
     Column("reason", String(200), nullable=False, default=""),
     Column("series", Integer, nullable=False, default=0),
 )
+"""`series`: how many distinct series query.answered has announced. `reason`: why there is no answer
+or none to trust."""
 
 ROW_SERIES = Table(
     "row_series",
@@ -64,7 +66,9 @@ ROW_SERIES = Table(
     Column("batch_id", String(40), primary_key=True),
     Column("row", Integer, primary_key=True),
     Column("series_uid", String(64), primary_key=True),
+    Column("lost", String(200), nullable=False, default="", server_default=""),
 )
+"""The series that a row matches. `lost`: why the row does not have it."""
 
 ORDERS = Table(
     "orders",

@@ -45,16 +45,19 @@ def batch_report(engine: Engine, batch_id: str) -> View | None:
         series = _all_series(db, batch)
         links = select(ROW_SERIES).where(ROW_SERIES.c.batch_id == batch_id)
         of_row: dict[int, list[View]] = {}
+        lost: dict[int, str] = {}
         for link in db.execute(links).all():
             if link.series_uid in series:
                 of_row.setdefault(link.row, []).append(series[link.series_uid])
+            if link.lost:
+                lost[link.row] = link.lost
         rows = db.execute(select(ROWS).where(ROWS.c.batch_id == batch_id).order_by(ROWS.c.row))
         report = _summary(db, row)
         report["report"] = [
             {
                 "row": one.row,
                 "state": one.state,
-                "reason": one.reason,
+                "reason": one.reason or lost.get(one.row, ""),
                 "series": of_row.get(one.row, []),
             }
             for one in rows.all()

@@ -29,6 +29,7 @@ class Spool:
         self._few = few
         self._items: dict[str, str] = {}
         self._database: sqlite3.Connection | None = None
+        self._writer: sqlite3.Cursor | None = None
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -63,15 +64,17 @@ class Spool:
         return is_new
 
     def _put(self, key: str, text: str) -> bool:
-        if self._database is None:
-            if key in self._items:
-                return False
-            self._items[key] = text
-            if len(self._items) > self._few:
-                self._database = self._moved_to_file()
-            return True
-        done = self._database.execute("INSERT OR IGNORE INTO items VALUES (?, ?)", (key, text))
-        return done.rowcount > 0
+        if self._writer is not None:
+            # always the same: a connection notes its last few hundred cursors
+            self._writer.execute("INSERT OR IGNORE INTO items VALUES (?, ?)", (key, text))
+            return self._writer.rowcount > 0
+        if key in self._items:
+            return False
+        self._items[key] = text
+        if len(self._items) > self._few:
+            self._database = self._moved_to_file()
+            self._writer = self._database.cursor()
+        return True
 
     def _moved_to_file(self) -> sqlite3.Connection:
         folder = self._folder or Path(tempfile.gettempdir())

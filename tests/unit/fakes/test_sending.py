@@ -72,6 +72,17 @@ def test_one_of_n_is_dropped_in_each_request_and_counted_as_completed(peer: Peer
     assert (response.Status, counters(response)) == (0x0000, (6, 0, 0))
 
 
+@pytest.mark.parametrize("status", [0xB000, 0x0000])
+def test_what_is_not_sent_can_be_told_as_failed_with_an_honest_status_or_a_lie(
+    peer: Peer, way: str, status: int
+) -> None:
+    with pacs_with(peer, Behaviour(drop_every=3, unsent_status=status)) as pacs:
+        response = retrieve(pacs, peer, way, of_series(SERIES))
+
+    assert peer.uids == [*UIDS[0:2], *UIDS[3:5]]
+    assert (response.Status, counters(response)) == (status, (4, 2, 0))
+
+
 def test_what_is_withheld_never_comes(peer: Peer, way: str) -> None:
     with pacs_with(peer, Behaviour(withhold_every=3)) as pacs:
         retrieve(pacs, peer, way, of_series(SERIES))

@@ -84,7 +84,7 @@ def test_rows_that_are_not_answered_are_cancelled_and_late_answers_change_nothin
     assert driven.report()["finished_at"] is not None
     driven.ledger.record(rows[2])
     driven.ledger.record(make_found(batch, 2, 1))
-    driven.ledger.record(QueryAnswered(batch_id="b-0001", row=2, series_uids=("1.2.1",)))
+    driven.ledger.record(QueryAnswered(batch_id="b-0001", row=2, series=1))
     report = driven.report()
     assert report["rows"] == {"submitted": 3, "cancelled": 3}
     assert report["series"] == {"cancelled": 1}

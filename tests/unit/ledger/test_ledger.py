@@ -323,7 +323,7 @@ def test_a_promised_series_that_has_not_come_in_keeps_the_batch_open(tmp_path: P
     batch = make_batch(1, info=True)
     driven = Driven(tmp_path, FakeLine(batch, {2: []}))
     driven.ledger.record(driven.line.submit()[0])
-    driven.ledger.record(QueryAnswered(batch_id=batch.batch_id, row=2, series_uids=("1.2.1",)))
+    driven.ledger.record(QueryAnswered(batch_id=batch.batch_id, row=2, series=1))
     assert driven.report()["finished_at"] is None
     found: SeriesFound = make_found(batch, 2, 1)
     driven.line.found = {2: [found]}

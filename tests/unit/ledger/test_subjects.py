@@ -102,9 +102,11 @@ def test_a_row_that_is_refused_waits_for_its_other_series(tmp_path: Path) -> Non
     late = found(batch, 3, 2, "P2", "S2")
     answered = QueryAnswered(batch_id="b-0001", row=3, series_uids=("1.2.1", "1.2.2"))
     driven.ledger.record(answered)
+    assert driven.report()["report"][1]["state"] == "waiting"
+    driven.ledger.record(late)
+    driven.scheduler.tick()
     assert driven.report()["report"][1]["state"] == "failed"
     assert driven.report()["finished_at"] is None
-    driven.ledger.record(late)
     assert ends(driven.report())["1.2.2"] == ("pending", "")
 
 
@@ -227,4 +229,5 @@ def test_a_batch_ends_with_the_last_row_that_tells_of_a_known_series(tmp_path: P
             driven.ledger.record(fact)
     assert driven.report()["finished_at"] is None
     driven.ledger.record(found(batch, 3, 1, "P1", "S1"))
+    driven.scheduler.tick()
     assert driven.report()["finished_at"] is not None

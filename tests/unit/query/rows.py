@@ -51,7 +51,14 @@ def ask(
     finally:
         associations.close()
     assert isinstance(answered, QueryAnswered)
-    return [fact for fact in found if isinstance(fact, SeriesFound)], answered
+    series = [fact for fact in found if isinstance(fact, SeriesFound)]
+    assert answered.series == len(uids(series)) == len(found)
+    return series, answered
+
+
+def uids(found: list[SeriesFound]) -> tuple[str, ...]:
+    """The Series Instance UIDs, sorted."""
+    return tuple(sorted({fact.series.series_uid for fact in found}))
 
 
 def answers(source: Source, request: FindRequest) -> list[Answer]:

@@ -6,14 +6,14 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pacstream.errors import PacsRejectedError, PacsUnreachableError, RejectedError, RetryLaterError
-from pacstream.messages import Actions, QueryAnswered, SeriesFound
+from pacstream.messages import Actions, SeriesFound
 from pacstream_query.associations import Associations
 from pacstream_query.columns import COLUMNS, Column
 from pacstream_query.finder import find_series
 from tests.fakes import find_rules
 from tests.fakes.datasets import make_series
 from tests.fakes.pacs import Behaviour, FakePacs
-from tests.unit.query.rows import INFO, SAVE, ask, row
+from tests.unit.query.rows import INFO, SAVE, ask, row, uids
 
 WANTED = make_series(
     "P1",
@@ -74,7 +74,7 @@ def test_each_column_is_asked_at_its_level_and_filters(column: Column) -> None:
     assert all(keyword in identifier for identifier in asked)
     if level != "IMAGE":
         assert any(str(identifier[keyword].value) for identifier in asked)
-    assert answered.series_uids == (series_uid(WANTED),)
+    assert uids(found) == (series_uid(WANTED),)
     assert answered.reason == ""
     assert found[0].expected == tuple(instance_uids(WANTED))
 
@@ -98,8 +98,8 @@ def test_a_column_that_no_series_has_finds_nothing(keyword: str) -> None:
 
 def test_all_columns_together_find_the_one_series() -> None:
     with FakePacs(WANTED + OTHER + SECOND) as pacs:
-        found, answered = ask(pacs.node(), KEYS)
-    assert answered.series_uids == (series_uid(WANTED),)
+        found, _ = ask(pacs.node(), KEYS)
+    assert uids(found) == (series_uid(WANTED),)
     assert len(found) == 1
 
 
@@ -141,10 +141,8 @@ def test_a_row_of_two_studies_finds_the_series_of_both_once() -> None:
     with FakePacs(
         WANTED + SECOND + later + OTHER, behaviour=Behaviour(duplicate_answers=True)
     ) as pacs:
-        found, answered = ask(pacs.node(), {"PatientID": "P1"})
-    uids = [fact.series.series_uid for fact in found]
-    assert sorted(uids) == sorted({series_uid(WANTED), series_uid(SECOND), series_uid(later)})
-    assert sorted(uids) == list(answered.series_uids)
+        found, _ = ask(pacs.node(), {"PatientID": "P1"})
+    assert uids(found) == tuple(sorted(map(series_uid, (WANTED, SECOND, later))))
     assert all(len(set(fact.expected)) == len(fact.expected) for fact in found)
 
 
@@ -162,8 +160,8 @@ def test_the_same_row_gives_the_same_messages_again() -> None:
 def test_a_pacs_that_does_not_match_a_key_does_not_widen_the_row(keyword: str) -> None:
     behaviour = Behaviour(unmatched_keys=frozenset(KEYS))
     with FakePacs(WANTED + OTHER, behaviour=behaviour) as pacs:
-        _, answered = ask(pacs.node(), {keyword: KEYS[keyword]})
-    assert answered.series_uids == (series_uid(WANTED),)
+        found, answered = ask(pacs.node(), {keyword: KEYS[keyword]})
+    assert uids(found) == (series_uid(WANTED),)
     assert answered.reason == ""
 
 
@@ -184,8 +182,8 @@ def test_an_attribute_that_only_instances_have_is_checked_in_them(
 ) -> None:
     monkeypatch.setitem(find_rules.LEVEL_OF, keyword, "IMAGE")
     with FakePacs(WANTED + OTHER) as pacs:
-        _, answered = ask(pacs.node(), {keyword: KEYS[keyword]})
-    assert answered.series_uids == (series_uid(WANTED),)
+        found, answered = ask(pacs.node(), {keyword: KEYS[keyword]})
+    assert uids(found) == (series_uid(WANTED),)
     assert answered.reason == ""
 
 
@@ -199,9 +197,9 @@ def test_a_series_of_which_one_instance_has_the_image_type_is_taken_whole() -> N
 
 def test_a_series_uid_alone_is_looked_up_without_listing_all_studies() -> None:
     with FakePacs(WANTED + SECOND + OTHER) as pacs:
-        _, answered = ask(pacs.node(), {"SeriesInstanceUID": series_uid(SECOND)})
+        found, _ = ask(pacs.node(), {"SeriesInstanceUID": series_uid(SECOND)})
         studies = pacs.asked("C-FIND", "STUDY")
-    assert answered.series_uids == (series_uid(SECOND),)
+    assert uids(found) == (series_uid(SECOND),)
     assert [study.StudyInstanceUID for study in studies] == [SECOND[0].StudyInstanceUID]
 
 
@@ -214,34 +212,34 @@ def test_a_series_uid_alone_is_found_on_a_pacs_without_relational_queries(
     behaviour: Behaviour,
 ) -> None:
     with FakePacs(WANTED + SECOND + OTHER, behaviour=behaviour) as pacs:
-        _, answered = ask(pacs.node(), {"SeriesInstanceUID": series_uid(SECOND)})
+        found, _ = ask(pacs.node(), {"SeriesInstanceUID": series_uid(SECOND)})
         (study,) = pacs.asked("C-FIND", "STUDY")
     assert study.StudyInstanceUID == ""
-    assert answered.series_uids == (series_uid(SECOND),)
+    assert uids(found) == (series_uid(SECOND),)
 
 
 def test_a_list_of_series_uids_finds_each() -> None:
     wanted = f"{series_uid(WANTED)}\\{series_uid(OTHER)}"
     with FakePacs(WANTED + SECOND + OTHER) as pacs:
-        _, answered = ask(pacs.node(), {"SeriesInstanceUID": wanted})
-    assert set(answered.series_uids) == {series_uid(WANTED), series_uid(OTHER)}
+        found, _ = ask(pacs.node(), {"SeriesInstanceUID": wanted})
+    assert set(uids(found)) == {series_uid(WANTED), series_uid(OTHER)}
 
 
 def test_a_modality_alone_narrows_the_studies_by_modalities_in_study() -> None:
     with FakePacs(WANTED + OTHER) as pacs:
-        _, answered = ask(pacs.node(), {"Modality": "MR"})
+        found, _ = ask(pacs.node(), {"Modality": "MR"})
         (study,) = pacs.asked("C-FIND", "STUDY")
         series = pacs.asked("C-FIND", "SERIES")
     assert study.ModalitiesInStudy == "MR"
     assert [request.StudyInstanceUID for request in series] == [WANTED[0].StudyInstanceUID]
-    assert answered.series_uids == (series_uid(WANTED),)
+    assert uids(found) == (series_uid(WANTED),)
 
 
 def test_a_modality_is_found_although_the_pacs_knows_no_modalities_in_study() -> None:
     behaviour = Behaviour(ignore_keys=frozenset(["ModalitiesInStudy"]))
     with FakePacs(WANTED + OTHER, behaviour=behaviour) as pacs:
-        _, answered = ask(pacs.node(), {"Modality": "MR"})
-    assert answered.series_uids == (series_uid(WANTED),)
+        found, _ = ask(pacs.node(), {"Modality": "MR"})
+    assert uids(found) == (series_uid(WANTED),)
 
 
 def test_answers_of_another_level_or_without_unique_key_are_refused() -> None:
@@ -252,8 +250,8 @@ def test_answers_of_another_level_or_without_unique_key_are_refused() -> None:
     nameless.SeriesNumber = "1"
     behaviour = Behaviour(stray_answers={"SERIES": (study_level, nameless)})
     with FakePacs(WANTED, behaviour=behaviour) as pacs:
-        _, answered = ask(pacs.node(), {"PatientID": "P1"})
-    assert answered.series_uids == (series_uid(WANTED),)
+        found, _ = ask(pacs.node(), {"PatientID": "P1"})
+    assert uids(found) == (series_uid(WANTED),)
 
 
 def test_a_row_with_only_unusable_answers_says_so() -> None:
@@ -436,9 +434,9 @@ def test_pacsman_names_are_used_when_the_batch_says_so() -> None:
     associations = Associations(10)
     with FakePacs(WANTED + OTHER + reversed_name) as pacs:
         query = row(pacs.node(), {"PatientName": "Jane Doe"}, pacsman_names=True)
-        *_, answered = find_series(query, associations)
+        found, _ = find_series(query, associations)
         asked = pacs.asked("C-FIND", "STUDY")
         associations.close()
     assert [str(request.PatientName) for request in asked] == ["*DOE"]
-    assert isinstance(answered, QueryAnswered)
-    assert answered.series_uids == (series_uid(reversed_name),)
+    assert isinstance(found, SeriesFound)
+    assert found.series.series_uid == series_uid(reversed_name)

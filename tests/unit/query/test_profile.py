@@ -8,7 +8,7 @@ from pacstream.messages import Actions, PacsProfile
 from tests.fakes import find_rules
 from tests.fakes.datasets import make_series
 from tests.fakes.pacs import FakePacs
-from tests.unit.query.rows import ask, knowing
+from tests.unit.query.rows import ask, knowing, uids
 
 WANTED = make_series("P1", series_number=1, study_description="Knee", protocol_name="MPRAGE")
 OTHER = make_series("P2", series_number=2, study_description="Head", protocol_name="FLAIR")
@@ -19,9 +19,9 @@ def test_an_unsupported_key_is_asked_for_and_matched_here() -> None:
     profile = PacsProfile(unsupported_keys=("SeriesNumber", "StudyDescription"))
     with FakePacs(WANTED + OTHER) as pacs:
         node = knowing(pacs.node(), profile)
-        _, answered = ask(node, {"SeriesNumber": "1", "StudyDescription": "Kn*"})
+        found, _ = ask(node, {"SeriesNumber": "1", "StudyDescription": "Kn*"})
         studies, series = pacs.asked("C-FIND", "STUDY"), pacs.asked("C-FIND", "SERIES")
-    assert answered.series_uids == (WANTED_UID,)
+    assert uids(found) == (WANTED_UID,)
     assert not any(str(request.StudyDescription) for request in studies)
     assert all(request["SeriesNumber"].value is None for request in series)
 
@@ -38,8 +38,8 @@ def test_an_unsupported_key_that_is_refused_even_as_a_return_key_is_left_out() -
 
     with Picky(WANTED + OTHER) as pacs:
         node = knowing(pacs.node(), PacsProfile(unsupported_keys=("ProtocolName",)))
-        _, answered = ask(node, {"ProtocolName": "MPR*"})
-    assert (answered.series_uids, answered.reason) == ((WANTED_UID,), "")
+        found, answered = ask(node, {"ProtocolName": "MPR*"})
+    assert (uids(found), answered.reason) == ((WANTED_UID,), "")
 
 
 def test_a_study_key_on_which_the_study_answer_is_silent_is_decided_by_the_instances(
@@ -47,8 +47,8 @@ def test_a_study_key_on_which_the_study_answer_is_silent_is_decided_by_the_insta
 ) -> None:
     monkeypatch.setitem(find_rules.LEVEL_OF, "StudyDescription", "IMAGE")
     with FakePacs(WANTED + OTHER) as pacs:
-        _, answered = ask(pacs.node(), {"StudyDescription": "Knee"})
-    assert (answered.series_uids, answered.reason) == ((WANTED_UID,), "")
+        found, answered = ask(pacs.node(), {"StudyDescription": "Knee"})
+    assert (uids(found), answered.reason) == ((WANTED_UID,), "")
 
 
 def test_image_only_attributes_are_read_for_candidate_series_only() -> None:
@@ -109,5 +109,5 @@ def test_any_keyword_is_asked_at_its_own_level(keyword: str, key: str, level: st
         asked = pacs.asked("C-FIND", level)
     assert any(keyword in identifier for identifier in asked)
     assert answered.reason == ""
-    assert answered.series_uids == ((WANTED_UID,))
+    assert uids(found) == ((WANTED_UID,))
     assert found[0].attributes[keyword]

@@ -18,7 +18,7 @@ from pacstream_query.source import Outcome, Take
 from pacstream_query.windows import Window
 from tests.fakes.datasets import make_series
 from tests.fakes.pacs import Behaviour, FakePacs
-from tests.unit.query.rows import INFO, ask, knowing
+from tests.unit.query.rows import INFO, ask, knowing, uids
 
 TODAY = datetime.date(2024, 6, 1)
 DAYS = [
@@ -37,7 +37,7 @@ def test_a_truncated_answer_is_split_until_it_fits(status: int, keys: dict[str, 
     behaviour = Behaviour(limits={"STUDY": 3}, limit_status=status)
     with FakePacs(ALL, behaviour=behaviour) as pacs:
         found, answered = ask(pacs.node(), keys, INFO)
-    assert (answered.series_uids, answered.reason) == (ALL_UIDS, "")
+    assert (uids(found), answered.reason) == (ALL_UIDS, "")
     assert len(found) == len(ALL_UIDS)
 
 
@@ -45,10 +45,10 @@ def test_a_silent_limit_is_known_from_the_profile() -> None:
     behaviour = Behaviour(limits={"STUDY": 3}, limit_status=0x0000)
     with FakePacs(ALL, behaviour=behaviour) as pacs:
         node = knowing(pacs.node(), PacsProfile(result_limit=3))
-        _, answered = ask(node, {"PatientID": "P*"}, INFO)
-        _, trusting = ask(pacs.node(), {"PatientID": "P*"}, INFO)
-    assert (answered.series_uids, answered.reason) == (ALL_UIDS, "")
-    assert len(trusting.series_uids) == 3
+        found, answered = ask(node, {"PatientID": "P*"}, INFO)
+        some, _ = ask(pacs.node(), {"PatientID": "P*"}, INFO)
+    assert (uids(found), answered.reason) == (ALL_UIDS, "")
+    assert len(some) == 3
 
 
 def test_a_day_that_is_too_full_is_split_by_time() -> None:
@@ -58,10 +58,10 @@ def test_a_day_that_is_too_full_is_split_by_time() -> None:
         for instance in make_series(f"P{n}", study_time=f"10{n:02}00.5", instances=1)
     ]
     with FakePacs(busy, behaviour=Behaviour(limits={"STUDY": 2})) as pacs:
-        _, answered = ask(pacs.node(), {"StudyDate": "20200102"}, INFO)
-        _, part = ask(pacs.node(), {"StudyDate": "20200102", "StudyTime": "1003-1007"}, INFO)
-    assert (len(answered.series_uids), answered.reason) == (12, "")
-    assert (len(part.series_uids), part.reason) == (5, "")
+        found, answered = ask(pacs.node(), {"StudyDate": "20200102"}, INFO)
+        few, part = ask(pacs.node(), {"StudyDate": "20200102", "StudyTime": "1003-1007"}, INFO)
+    assert (len(found), answered.reason) == (12, "")
+    assert (len(few), part.reason) == (5, "")
 
 
 def test_a_second_that_is_too_full_is_said() -> None:
@@ -81,8 +81,8 @@ def test_a_pacs_that_does_not_match_dates_can_not_be_split() -> None:
 def test_undated_studies_are_said_to_be_uncertain() -> None:
     undated = make_series("P0", study_date="", instances=1)
     with FakePacs(undated + ALL, behaviour=Behaviour(limits={"STUDY": 3})) as pacs:
-        _, answered = ask(pacs.node(), {"PatientID": "P*"}, INFO)
-    assert set(ALL_UIDS) <= set(answered.series_uids)
+        found, answered = ask(pacs.node(), {"PatientID": "P*"}, INFO)
+    assert set(ALL_UIDS) <= set(uids(found))
     assert answered.reason == "result_limit_reached"
 
 
