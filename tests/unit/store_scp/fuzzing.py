@@ -26,7 +26,7 @@ from tests.fakes.upper_layer import (
 from tests.unit.store_scp.watched import WatchedScp, plain_instance, watched
 
 ANSWERS = {ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RP, ABORT}
-PARALLEL = 8
+PARALLEL = 4
 BATCH = 5000
 MEMORY = Path("/dev/shm")
 
