@@ -107,6 +107,7 @@ class Ledger(Retrieval):
         order = self.order_row(db, message.batch_id, series_uid)
         if order is not None and self.order(order).pseudonym != message.pseudonym:
             note_refused(db, *key, CONFLICT)
+            self.finish_if_done(db, message.batch_id)
         else:
             note_series(db, *key)
         if order is not None:

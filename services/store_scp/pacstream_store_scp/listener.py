@@ -146,7 +146,10 @@ class ConnectionHandler(socketserver.BaseRequestHandler):
                 connection.setsockopt(*option)
         except OSError:
             return  # it has ended already
-        cast(SharedPortServer, self.server).converse(connection)
+        try:
+            cast(SharedPortServer, self.server).converse(connection)
+        finally:
+            connection.close()
 
 
 def most_connections() -> int:

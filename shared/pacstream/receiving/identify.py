@@ -89,7 +89,7 @@ def _found(head: _Head) -> Identity:
 def _uid(head: _Head, tag: int) -> str:
     if tag not in head.elements:
         raise _unreadable()
-    raw = head.elements.get_item(tag)
+    raw = head.elements.get_item(tag, keep_deferred=True)
     if not isinstance(raw.value, bytes) or len(raw.value) != raw.length:
         raise _unreadable()
     uid = raw.value.strip(b" \0").decode("ascii", "replace")
