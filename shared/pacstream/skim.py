@@ -8,8 +8,10 @@ costs ten times as much.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from struct import Struct, error
 
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
@@ -42,6 +44,11 @@ class Skimmed:
 
     transfer_syntax: str
     elements: dict[int, tuple[bytes, bytes]]
+
+    @property
+    def identity(self) -> tuple[str, tuple[tuple[int, tuple[bytes, bytes]], ...]]:
+        """Equal for two files if pydicom reads the same values in both."""
+        return self.transfer_syntax, tuple(self.elements.items())
 
 
 class _Walk:
@@ -104,6 +111,15 @@ def skim(content: Content, tags: Collection[int]) -> Skimmed | None:
         return Skimmed(transfer_syntax, _data_set(content, start, walk, tags))
     except (error, ValueError):
         return None
+
+
+def skim_file(path: Path, tags: Collection[int]) -> Skimmed | None:
+    """`skim` of a file; None if it is empty. Raises OSError."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return None
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+            return skim(content, tags)
 
 
 def _meta(content: Content) -> tuple[str, int]:

@@ -155,8 +155,7 @@ class Gate:
         if skimmed is None:
             return identifiers_of(original)
         _, instance = skimmed.elements.pop(SOP_INSTANCE, (b"", b""))
-        # A value of one encoding may mean something else in another.
-        key = (skimmed.transfer_syntax, tuple(skimmed.elements.items()))
+        key = skimmed.identity
         known = self._known.get(key)
         if known is None:
             known = _shared_identifiers(_read(original))
