@@ -6,11 +6,12 @@ doubt and any error withhold the instance.
 
 from __future__ import annotations
 
+import functools
 import logging
 import mmap
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,6 +77,16 @@ class Release:
     files: FileGroup
     profile: Profile = DEFAULT
     gate: Gate = GATE
+    cleaners: dict[Encoding, Cleaner] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        return self.out / release_series_folder(self.order, self.key)
+
+    @functools.cached_property
+    def patient(self) -> Patient:
+        pseudonym = pseudonym_of(self.order, self.key)
+        return Patient(self.key, pseudonym, self.key.shift_days(*subject_of(self.order)))
 
     def add(self, source: Path, sop_instance_uid: str = "") -> Released | Withheld:
         """De-identify the file `source` into the release folder of its series below `out`.
@@ -120,18 +131,17 @@ class Release:
             head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
             identifiers = self.gate.identifiers_of(source, content)
             _check_echo(identifiers, head, data_set, original.encoding)
-            folder = self.out / release_series_folder(self.order, self.key)
-            target = folder / f"{released_uid}.dcm"
+            target = self.folder / f"{released_uid}.dcm"
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
         return Released(target)
 
     def _cleaned(self, original: Original) -> bytes:
-        pseudonym = pseudonym_of(self.order, self.key)
-        shift_days = self.key.shift_days(*subject_of(self.order))
-        patient = Patient(self.key, pseudonym, shift_days)
-        cleaned = Cleaner(self.profile, patient, original.encoding).data_set(original.elements)
-        return serialize(markers.mark(cleaned, self.profile, pseudonym), original.encoding)
+        encoding = original.encoding
+        if encoding not in self.cleaners:
+            self.cleaners[encoding] = Cleaner(self.profile, self.patient, encoding)
+        cleaned = self.cleaners[encoding].data_set(original.elements)
+        return serialize(markers.mark(cleaned, self.profile, self.patient.pseudonym), encoding)
 
 
 def deidentify_instance(
