@@ -233,6 +233,19 @@ def test_what_is_remembered_changes_no_verdict_and_no_byte(
         assert [outcome(r) for r in remembering] == [outcome(r) for r in forgetting]
 
 
+def test_the_same_bytes_in_another_character_set_are_another_text(tmp_path: Path) -> None:
+    models = {"ISO_IR 192": "Zürich 3", "ISO_IR 100": "ZÃ¼rich 3"}
+    with FileGroup() as group:
+        release = Release(order_for(an_instance()), KEY, tmp_path / "out", group)
+        for number, (character_set, model) in enumerate(models.items()):
+            data_set = instance(number, {"SpecificCharacterSet": character_set}, [])
+            data_set.ManufacturerModelName = model
+            release.add(saved(data_set, tmp_path / f"{number}.dcm"))
+        assert group.commit() == {}
+    contents = [path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm")]
+    assert all(any(model.encode() in content for content in contents) for model in models.values())
+
+
 def outcome(result: Released | Withheld) -> tuple[str, bytes]:
     if isinstance(result, Withheld):
         return result.reason, b""
