@@ -51,7 +51,7 @@ class Skimmed:
         return self.transfer_syntax, tuple(self.elements.items())
 
 
-class _Walk:
+class Walk:
     """How elements lie in one encoding."""
 
     def __init__(self, *, implicit: bool = False, little: bool = True) -> None:
@@ -92,8 +92,12 @@ class _Walk:
             at = self.after(content, value, length, depth + 1)
 
 
-_EXPLICIT = _Walk()
-_WALKS = {IMPLICIT_LITTLE: _Walk(implicit=True), EXPLICIT_BIG: _Walk(little=False)}
+_EXPLICIT = Walk()
+_WALKS = {IMPLICIT_LITTLE: Walk(implicit=True), EXPLICIT_BIG: Walk(little=False)}
+
+
+def walk_of(transfer_syntax: str) -> Walk:
+    return _WALKS.get(transfer_syntax, _EXPLICIT)
 
 
 def skim(content: Content, tags: Collection[int]) -> Skimmed | None:
@@ -105,7 +109,7 @@ def skim(content: Content, tags: Collection[int]) -> Skimmed | None:
         transfer_syntax, start = _meta(content)
         if transfer_syntax in DEFLATED:
             return None
-        walk = _WALKS.get(transfer_syntax, _EXPLICIT)
+        walk = walk_of(transfer_syntax)
         if walk.implicit and content[start + 4 : start + 6].isalpha():
             return None
         return Skimmed(transfer_syntax, _data_set(content, start, walk, tags))
@@ -138,7 +142,7 @@ def _meta(content: Content) -> tuple[str, int]:
 
 
 def _data_set(
-    content: Content, at: int, walk: _Walk, tags: Collection[int]
+    content: Content, at: int, walk: Walk, tags: Collection[int]
 ) -> dict[int, tuple[bytes, bytes]]:
     found: dict[int, tuple[bytes, bytes]] = {}
     before, end = -1, len(content)
