@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct, error
 
+from pydicom.datadict import DicomDictionary
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
 Content = bytes | mmap.mmap
 
-META_START = 132
-"""After preamble and prefix (PS3.10 section 7.1)."""
+META_HEAD = b"DICM\2\0\0\0UL\4\0"
+META_START = 140
+"""The prefix, the header of the first element of group 2 (its length), and where that header ends
+(PS3.10 section 7.1)."""
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
@@ -28,12 +31,16 @@ DEFLATED = frozenset(
 )
 """Transfer syntaxes that deflate the whole data set (PS3.5 sections A.5, A.7, A.12)."""
 
-TRANSFER_SYNTAX = 0x00020010
+GROUP_LENGTH, TRANSFER_SYNTAX, LAST_META = 0x00020000, 0x00020010, 0x0002FFFF
+LAST = 0xFFFDFFFF
+META = frozenset({TRANSFER_SYNTAX})
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-ITEM_END, SEQUENCE_END = 0xFFFEE00D, 0xFFFEE0DD
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
 LONG_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
 SHORT_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_16)
+UNDEFINED_TAGS = PIXELS | {tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ"}
+"""What may have an undefined length where no VR tells: of other elements pydicom seeks the end."""
 DEEPEST = 16
 
 
@@ -67,19 +74,23 @@ class Walk:
         group, number = self._tag(content, at)
         tag = group << 16 | number
         if self.implicit or group == 0xFFFE:
-            return tag, b"", at + 8, self._long(content, at + 4)[0]
+            length = self._long(content, at + 4)[0]
+            if length == UNDEFINED and group != 0xFFFE and tag not in UNDEFINED_TAGS:
+                raise ValueError("no sequence")
+            return tag, b"", at + 8, length
         vr = content[at + 4 : at + 6]
         if vr in SHORT_VRS:
             return tag, vr, at + 8, self._short(content, at + 6)[0]
         if vr in LONG_VRS:
             length = self._long(content, at + 8)[0]
-            if vr == b"UN" and length == UNDEFINED:
-                raise ValueError("implicit inside")  # PS3.5 section 6.2.2, note 2
+            if length == UNDEFINED and vr != b"SQ" and tag not in PIXELS:
+                raise ValueError("no sequence")  # or implicit inside: PS3.5 section 6.2.2, note 2
             return tag, vr, at + 12, length
         raise ValueError("no VR")
 
     def after(self, content: Content, value: int, length: int, depth: int = 0) -> int:
-        """The position behind a value; a sequence or item of undefined length is walked over."""
+        """The position behind a value; a sequence of undefined length is walked over, item by item.
+        Raises as `element` does, and ValueError for what is no sequence (PS3.5 section 7.5)."""
         if length != UNDEFINED:
             return value + length
         if depth == DEEPEST:
@@ -87,9 +98,24 @@ class Walk:
         at = value
         while True:
             tag, _, value, length = self.element(content, at)
-            if tag in (ITEM_END, SEQUENCE_END):
+            if tag == SEQUENCE_END and length == 0:
                 return value
+            if tag != ITEM:
+                raise ValueError("no item")
+            at = self._after_item(content, value, length, depth)
+
+    def _after_item(self, content: Content, at: int, length: int, depth: int) -> int:
+        stop = None if length == UNDEFINED else at + length
+        while stop is None or at < stop:
+            tag, _, value, length = self.element(content, at)
+            if tag == ITEM_END and length == 0 and stop is None:
+                return value
+            if tag >> 16 == 0xFFFE:
+                raise ValueError("no element")
             at = self.after(content, value, length, depth + 1)
+        if at > stop:
+            raise ValueError("an element is longer than its item")
+        return at
 
 
 _EXPLICIT = Walk()
@@ -112,8 +138,9 @@ def skim(content: Content, tags: Collection[int]) -> Skimmed | None:
         walk = walk_of(transfer_syntax)
         if walk.implicit and content[start + 4 : start + 6].isalpha():
             return None
-        return Skimmed(transfer_syntax, _data_set(content, start, walk, tags))
-    except (error, ValueError):
+        span, limits = (start, len(content)), (LAST_META, LAST)
+        return Skimmed(transfer_syntax, _elements(content, span, limits, walk, tags))
+    except (error, ValueError, KeyError):
         return None
 
 
@@ -128,30 +155,31 @@ def skim_file(path: Path, tags: Collection[int]) -> Skimmed | None:
 
 def _meta(content: Content) -> tuple[str, int]:
     """The transfer syntax, and where the data set starts."""
-    if content[META_START - 4 : META_START] != b"DICM":
-        raise ValueError("no prefix")
-    syntax, at = b"", META_START
-    while content[at : at + 2] == b"\2\0":
-        tag, _, value, length = _EXPLICIT.element(content, at)
-        at = _EXPLICIT.after(content, value, length)
-        if tag == TRANSFER_SYNTAX:
-            syntax = content[value:at]
-    if not syntax:
-        raise ValueError("no transfer syntax")
-    return syntax.strip(b" \0").decode("ascii"), at
+    if content[META_START - len(META_HEAD) : META_START] != META_HEAD:
+        raise ValueError("no prefix, or no group length")
+    start = META_START + 4
+    end = start + int.from_bytes(content[META_START:start], "little")
+    found = _elements(content, (start, end), (GROUP_LENGTH, LAST_META), _EXPLICIT, META)
+    return found[TRANSFER_SYNTAX][1].strip(b" \0").decode("ascii"), end
 
 
-def _data_set(
-    content: Content, at: int, walk: Walk, tags: Collection[int]
+def _elements(
+    content: Content,
+    span: tuple[int, int],
+    limits: tuple[int, int],
+    walk: Walk,
+    tags: Collection[int],
 ) -> dict[int, tuple[bytes, bytes]]:
+    """VR and value of `tags` between two positions. ValueError unless all tags there ascend, and
+    lie behind the first of `limits` and up to the second."""
     found: dict[int, tuple[bytes, bytes]] = {}
-    before, end = -1, len(content)
+    (at, end), (before, last) = span, limits
     while at < end:
         tag, vr, value, length = walk.element(content, at)
         if tag in PIXELS:
             return found
         at = walk.after(content, value, length)
-        if tag <= before or at > end:
+        if not before < tag <= last or at > end:
             raise ValueError("not in order, or cut")
         if tag in tags:
             found[tag] = vr, content[value:at]

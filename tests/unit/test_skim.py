@@ -99,6 +99,22 @@ def test_elements_out_of_order_or_twice_are_left_to_pydicom() -> None:
 
 
 @pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xfe\xff\x0d\xe0\0\0\0\0"),
+        (b"\xfe\xff\x0d\xe0\0\0\0\0", b"\xfe\xff\xdd\xe0\0\0\0\0"),
+        (b"\xfe\xff\x00\xe0", b"\x10\x00\x20\x00"),
+    ],
+)
+def test_a_sequence_with_a_delimiter_too_many_or_too_few_is_left_to_pydicom(
+    there: bytes, instead: bytes
+) -> None:
+    content = a_file(undefined=True)
+    assert there in content
+    assert skim(content.replace(there, instead, 1), TAGS) is None
+
+
+@pytest.mark.parametrize(
     ("written", "claimed"),
     [
         (ExplicitVRLittleEndian, ImplicitVRLittleEndian),
@@ -132,7 +148,7 @@ def test_real_files_are_read_as_pydicom_reads_them() -> None:
     assert sure > len(real_files()) // 2
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_read_as_pydicom_reads_it_or_not_at_all(data: st.DataObject) -> None:
     content = bytearray(
