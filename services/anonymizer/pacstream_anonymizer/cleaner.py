@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pacstream_anonymizer import attributes, codes, text, values
 from pacstream_anonymizer.dictionary import VR_BY_TAG, family
@@ -11,14 +11,24 @@ from pacstream_anonymizer.parser import PIXEL_TAGS, Element
 from pacstream_anonymizer.profile import Action, Profile
 from pacstream_anonymizer.values import Patient
 
+LONGEST_REMEMBERED = 256
+"""Bytes; what is longer is rare, and most of it is removed."""
+
 
 @dataclass(frozen=True)
 class Cleaner:
-    """Cleans the data sets of one patient that lie in one encoding."""
+    """Cleans the data sets of one patient that lie in one encoding.
+
+    What became of an element is remembered for the next data set with the same one: instances of a
+    series differ in few. The memory dies with the cleaner.
+    """
 
     profile: Profile
     patient: Patient
     encoding: Encoding
+    memory: dict[tuple[int, str, bytes, tuple[str, ...]], Element | None] = field(
+        default_factory=dict, repr=False
+    )
 
     def data_set(
         self, elements: list[Element], inherited: tuple[str, ...] = (), *, nested: bool = False
@@ -26,9 +36,18 @@ class Cleaner:
         """What of `elements` may be released, clean; `inherited` are the codecs around an item."""
         declared = value_of(elements, attributes.CHARACTER_SET)
         codecs = text.encodings_of(declared) if declared is not None else inherited
-        kept = [self._element(element, codecs) for element in elements]
+        kept = [self._remembered(element, codecs) for element in elements]
         concept = self._concept(elements, codecs) if nested else []
         return [element for element in kept if element is not None] + concept
+
+    def _remembered(self, element: Element, codecs: tuple[str, ...]) -> Element | None:
+        """All that decides is in the key, but for what is the same for the whole cleaner."""
+        if element.items is not None or len(element.value) > LONGEST_REMEMBERED:
+            return self._element(element, codecs)
+        key = (element.tag, element.vr, element.value, codecs)
+        if key not in self.memory:
+            self.memory[key] = self._element(element, codecs)
+        return self.memory[key]
 
     def _element(self, element: Element, codecs: tuple[str, ...]) -> Element | None:
         action = self.profile.action(element.tag)

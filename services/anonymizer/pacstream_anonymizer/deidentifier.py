@@ -6,23 +6,26 @@ doubt and any error withhold the instance.
 
 from __future__ import annotations
 
+import functools
 import logging
 import mmap
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from pacstream.archive import replacing
+from pacstream.durable import FileGroup
 from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.logs import event, place_of, ref
 from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, pseudonym_of, release_series_folder, subject_of
-from pacstream_anonymizer import gate, markers, triage
+from pacstream_anonymizer import markers, triage
 from pacstream_anonymizer.cleaner import Cleaner
 from pacstream_anonymizer.codestream import check_fragments
 from pacstream_anonymizer.encoding import Encoding, encoding_of
 from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, write_file_meta
+from pacstream_anonymizer.gate import Gate, Identifiers, has_echo
 from pacstream_anonymizer.parser import Content, Element, Parser
 from pacstream_anonymizer.pixels import Pixels, find_pixels
 from pacstream_anonymizer.profile import DEFAULT, Profile
@@ -35,9 +38,14 @@ LOG = logging.getLogger(__name__)
 LARGEST_INFLATED = 2**31
 COMPRESSION_LEVEL = 6
 
+GATE = Gate()
+"""One for the process: a series comes in several messages."""
+
 
 @dataclass(frozen=True)
 class Released:
+    """The file `path` is there once the group that it was written in is committed."""
+
     path: Path
 
 
@@ -59,77 +67,111 @@ class Original:
     pixels: Pixels | None
 
 
+@dataclass(frozen=True)
+class Release:
+    """Where the instances of one order go, as a group, and by which rules."""
+
+    order: Order
+    key: ProjectKey
+    out: Path
+    files: FileGroup
+    profile: Profile = DEFAULT
+    gate: Gate = GATE
+    cleaners: dict[Encoding, Cleaner] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        return self.out / release_series_folder(self.order, self.key)
+
+    @functools.cached_property
+    def patient(self) -> Patient:
+        pseudonym = pseudonym_of(self.order, self.key)
+        return Patient(self.key, pseudonym, self.key.shift_days(*subject_of(self.order)))
+
+    def add(self, source: Path, sop_instance_uid: str = "") -> Released | Withheld:
+        """De-identify the file `source` into the release folder of its series below `out`.
+
+        The same input always gives the same bytes at the same path, but not before `files` is
+        committed. `sop_instance_uid` is what the instance must be, if the caller knows. Raises
+        RejectedError `original_missing` if there is no such file and RetryLaterError `disk` if the
+        disk fails; everything else ends in Withheld.
+        """
+        if not source.is_file():
+            raise RejectedError("an original is not there", code="original_missing")
+        try:
+            with source.open("rb") as file:
+                return self._add(file.fileno(), source, sop_instance_uid)
+        except Refusal as refusal:
+            return Withheld(refusal.reason)
+        except OSError:
+            raise disk_error() from None
+        except PacstreamError:
+            raise
+        except Exception as error:  # noqa: BLE001 - fail closed: whatever it is, nothing is released
+            event(
+                LOG,
+                "de-identification failed",
+                logging.ERROR,
+                series=ref(self.order.series.series_uid),
+                error=type(error).__name__,
+                place=place_of(error.__traceback__),
+            )
+            return Withheld("error")
+
+    def _add(self, handle: int, source: Path, expected: str) -> Released:
+        if os.fstat(handle).st_size == 0:
+            raise Refusal("not_dicom")
+        with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content:
+            original = read_original(content)
+            identity = triage.identity_of(original.elements)
+            triage.check_identity(identity, self.order, expected, original.meta.sop_instance_uid)
+            _check_kind(original, identity.sop_class_uid)
+            data_set = self._cleaned(original)
+            released_uid = self.key.uid(identity.sop_instance_uid)
+            head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
+            identifiers = self.gate.identifiers_of(source, content)
+            _check_echo(identifiers, head, data_set, original.encoding)
+            target = self.folder / f"{released_uid}.dcm"
+            with self.files.writing(target) as file:
+                _write(file, head, data_set, original, handle)
+        return Released(target)
+
+    def _cleaned(self, original: Original) -> bytes:
+        encoding = original.encoding
+        if encoding not in self.cleaners:
+            self.cleaners[encoding] = Cleaner(self.profile, self.patient, encoding)
+        cleaned = self.cleaners[encoding].data_set(original.elements)
+        return serialize(markers.mark(cleaned, self.profile, self.patient.pseudonym), encoding)
+
+
 def deidentify_instance(
     source: Path,
     order: Order,
     key: ProjectKey,
     out: Path,
     *,
-    sop_instance_uid: str = "",
     profile: Profile = DEFAULT,
+    sop_instance_uid: str = "",
 ) -> Released | Withheld:
-    """De-identify the file `source` into the release folder of its series below `out`.
-
-    The same input always gives the same bytes at the same path. `sop_instance_uid` is what the
-    instance must be, if the caller knows. Raises RejectedError `original_missing` if there is no
-    such file and RetryLaterError `disk` if the disk fails; everything else ends in Withheld.
-    """
-    if not source.is_file():
-        raise RejectedError("an original is not there", code="original_missing")
-    folder = out / release_series_folder(order, key)
-    try:
-        with source.open("rb") as file:
-            return _release(file.fileno(), source, order, key, folder, sop_instance_uid, profile)
-    except Refusal as refusal:
-        return Withheld(refusal.reason)
-    except OSError:
-        raise RetryLaterError("a file can't be read or written", code="disk") from None
-    except PacstreamError:
-        raise
-    except Exception as error:  # noqa: BLE001 - fail closed: whatever it is, nothing is released
-        event(
-            LOG,
-            "de-identification failed",
-            logging.ERROR,
-            series=ref(order.series.series_uid),
-            error=type(error).__name__,
-            place=place_of(error.__traceback__),
-        )
-        return Withheld("error")
+    """A release of one instance, which is there on return. Raises as `Release.add` does."""
+    with FileGroup() as files:
+        result = Release(order, key, out, files, profile).add(source, sop_instance_uid)
+        if files.commit():
+            raise disk_error()
+    return result
 
 
-def _release(
-    handle: int,
-    source: Path,
-    order: Order,
-    key: ProjectKey,
-    folder: Path,
-    expected: str,
-    profile: Profile,
-) -> Released:
-    if os.fstat(handle).st_size == 0:
-        raise Refusal("not_dicom")
-    with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content:
-        original = read_original(content)
-        identity = triage.identity_of(original.elements)
-        triage.check_identity(identity, order, expected, original.meta.sop_instance_uid)
-        triage.check_class(identity.sop_class_uid)
-        triage.check_content(original.elements)
-        if original.pixels is None and triage.is_image(identity.sop_class_uid):
-            raise Refusal("truncated")
-        if original.pixels:
-            check_fragments(original.content, original.pixels.fragments)
-        subject = subject_of(order)
-        patient = Patient(key, pseudonym_of(order, key), key.shift_days(*subject))
-        cleaned = Cleaner(profile, patient, original.encoding).data_set(original.elements)
-        data_set = serialize(markers.mark(cleaned, profile, patient.pseudonym), original.encoding)
-        released_uid = key.uid(identity.sop_instance_uid)
-        head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
-        _check_echo(source, head, data_set, original.encoding)
-        target = folder / f"{released_uid}.dcm"
-        with replacing(target) as part:
-            _write(part, head, data_set, original, handle)
-    return Released(target)
+def disk_error() -> RetryLaterError:
+    return RetryLaterError("a file can't be read or written", code="disk")
+
+
+def _check_kind(original: Original, sop_class_uid: str) -> None:
+    triage.check_class(sop_class_uid)
+    triage.check_content(original.elements)
+    if original.pixels is None and triage.is_image(sop_class_uid):
+        raise Refusal("truncated")
+    if original.pixels:
+        check_fragments(original.content, original.pixels.fragments)
 
 
 def read_original(content: Content) -> Original:
@@ -158,26 +200,22 @@ def _inflated(content: bytes) -> bytes:
     return body
 
 
-def _check_echo(source: Path, head: bytes, data_set: bytes, encoding: Encoding) -> None:
-    identifiers = gate.identifiers_of(source)
-    if gate.has_echo(
-        identifiers, head, data_set, implicit=encoding.implicit, little=encoding.little
-    ):
+def _check_echo(identifiers: Identifiers, head: bytes, data_set: bytes, encoding: Encoding) -> None:
+    if has_echo(identifiers, head, data_set, implicit=encoding.implicit, little=encoding.little):
         raise Refusal("echo")
 
 
-def _write(part: Path, head: bytes, data_set: bytes, original: Original, handle: int) -> None:
+def _write(file: BinaryIO, head: bytes, data_set: bytes, original: Original, handle: int) -> None:
     pixels = original.pixels
-    with part.open("wb") as file:
-        file.write(head)
-        if original.encoding.deflated:
-            copied = original.content[pixels.start : pixels.stop] if pixels else b""
-            file.write(_deflated(data_set + copied))
-            return
-        file.write(data_set)
-        file.flush()
-        if pixels:
-            _copy(handle, file.fileno(), pixels.start, pixels.stop)
+    file.write(head)
+    if original.encoding.deflated:
+        copied = original.content[pixels.start : pixels.stop] if pixels else b""
+        file.write(_deflated(data_set + copied))
+        return
+    file.write(data_set)
+    file.flush()
+    if pixels:
+        _copy(handle, file.fileno(), pixels.start, pixels.stop)
 
 
 def _deflated(body: bytes) -> bytes:

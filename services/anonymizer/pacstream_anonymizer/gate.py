@@ -1,7 +1,8 @@
 """The release gate: looks for the patient's own identifiers in what is about to be released.
 
 It reads original and result with pydicom and shares nothing with the parser and the rules, so that
-a mistake there shows here.
+a mistake there shows here. What pydicom has read in one instance holds for the next one if the same
+bytes stand there.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom import dcmread
@@ -18,10 +20,15 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from pacstream.skim import Content, skim
+
 NAME_TAGS = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
 ID_TAGS = (0x00100020, 0x00101000, 0x00080050)
-UID_TAGS = (0x00080018, 0x0020000D, 0x0020000E, 0x00200052)
+SOP_INSTANCE = 0x00080018
+UID_TAGS = (0x0020000D, 0x0020000E, 0x00200052)
 BIRTH_DATE, OTHER_IDS, CHARACTER_SET = 0x00100030, 0x00101002, 0x00080005
+SHARED = frozenset({*NAME_TAGS, *ID_TAGS, *UID_TAGS, BIRTH_DATE, OTHER_IDS, CHARACTER_SET})
+"""What the instances of a series have in common: all but their own UID."""
 
 SHORTEST_WORD = 4
 SHORTEST_UID = 8
@@ -116,18 +123,60 @@ VOCABULARY = {
 
 @dataclass(frozen=True)
 class Identifiers:
-    """What must not be found: whole words, tokens and UIDs; short IDs as whole values."""
+    """What must not be found: whole words, tokens and UIDs; short IDs as whole values. `needles`
+    are the first three as bytes: where there is none of them there is no echo."""
 
     words: frozenset[str]
     tokens: frozenset[str]
     uids: frozenset[str]
     short: frozenset[str]
+    needles: frozenset[bytes]
+
+    def and_of(self, instance: bytes) -> Identifiers:
+        """These, and an instance's own UID."""
+        own = _uids([instance])
+        return replace(self, uids=self.uids | own, needles=self.needles | _needles(own))
+
+
+class Gate:
+    """Reads identifiers, and remembers those of the last `remembered` series and patients.
+
+    Two originals have the same identifiers if the same bytes stand in all attributes that are read.
+    That is told by the walk of `pacstream.skim`; if it has any doubt, pydicom reads again.
+    """
+
+    def __init__(self, remembered: int = 64) -> None:
+        self._remembered = remembered
+        self._known: OrderedDict[object, Identifiers] = OrderedDict()
+
+    def identifiers_of(self, original: Path, content: Content) -> Identifiers:
+        """The patient's identifiers in a file; `content` is all that is in it."""
+        skimmed = skim(content, SHARED | {SOP_INSTANCE}) if self._remembered else None
+        if skimmed is None:
+            return identifiers_of(original)
+        _, instance = skimmed.elements.pop(SOP_INSTANCE, (b"", b""))
+        key = skimmed.identity
+        known = self._known.get(key)
+        if known is None:
+            known = _shared_identifiers(_read(original))
+            self._known[key] = known
+            if len(self._known) > self._remembered:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return known.and_of(instance)
 
 
 def identifiers_of(original: Path) -> Identifiers:
-    """The patient's identifiers in the original file."""
-    tags = [*NAME_TAGS, *ID_TAGS, *UID_TAGS, BIRTH_DATE, OTHER_IDS, CHARACTER_SET]
-    data_set = dcmread(original, stop_before_pixels=True, specific_tags=tags)
+    """The patient's identifiers in the original file, by pydicom alone."""
+    data_set = _read(original)
+    return _shared_identifiers(data_set).and_of(_raw(data_set, SOP_INSTANCE))
+
+
+def _read(original: Path) -> Dataset:
+    return dcmread(original, stop_before_pixels=True, specific_tags=[*SHARED, SOP_INSTANCE])
+
+
+def _shared_identifiers(data_set: Dataset) -> Identifiers:
     encodings = _encodings(_raw(data_set, CHARACTER_SET))
     names = [text for tag in NAME_TAGS for text in _texts(data_set, tag, encodings)]
     ids = {text for tag in ID_TAGS for text in _texts(data_set, tag, encodings)}
@@ -139,16 +188,24 @@ def identifiers_of(original: Path) -> Identifiers:
         }
     ids |= {part for text in ids for part in text.split("\\")} - {""}
     born = re.sub(r"[^0-9]", "", _raw(data_set, BIRTH_DATE).decode("latin-1"))
-    uids = {_raw(data_set, tag).decode("latin-1").strip(" \0") for tag in UID_TAGS}
     long_ids = {text for text in ids if len(text) >= SHORTEST_WORD}
-    return Identifiers(
-        words=frozenset(word for name in names for word in _words(name)),
-        tokens=frozenset(long_ids | ({born} if len(born) == 8 else set())),
-        uids=frozenset(
-            uid for uid in uids if len(uid) >= SHORTEST_UID and not uid.startswith("1.2.840.10008.")
-        ),
-        short=frozenset(ids - long_ids),
+    words = frozenset(word for name in names for word in _words(name))
+    tokens = frozenset(long_ids | ({born} if len(born) == 8 else set()))
+    uids = _uids(_raw(data_set, tag) for tag in UID_TAGS)
+    needles = _needles(words | tokens | uids)
+    return Identifiers(words, tokens, uids, frozenset(ids - long_ids), needles)
+
+
+def _uids(values: Iterable[bytes]) -> frozenset[str]:
+    """Those of `values` that name something of this patient's."""
+    uids = {value.decode("latin-1").strip(" \0") for value in values}
+    return frozenset(
+        uid for uid in uids if len(uid) >= SHORTEST_UID and not uid.startswith("1.2.840.10008.")
     )
+
+
+def _needles(texts: Iterable[str]) -> frozenset[bytes]:
+    return frozenset(variant for text in texts for variant in _variants(text))
 
 
 def has_echo(
@@ -156,10 +213,7 @@ def has_echo(
 ) -> bool:
     """Whether an identifier is in the file meta `head` or in a value of the elements `data_set`."""
     lowered = (head + data_set).lower()
-    plain = identifiers.words | identifiers.tokens | identifiers.uids
-    if not identifiers.short and not any(
-        variant in lowered for text in plain for variant in _variants(text)
-    ):
+    if not identifiers.short and not any(needle in lowered for needle in identifiers.needles):
         return False
     if _search(identifiers, head):
         return True
@@ -177,7 +231,7 @@ def _is_echo(identifiers: Identifiers, tag: int, vr: str, value: bytes) -> bool:
         return True
     if vr in NUMBERS:
         tokens = frozenset(t for t in identifiers.tokens if not _is_short_number(t))
-        identifiers = Identifiers(identifiers.words, tokens, identifiers.uids, frozenset())
+        identifiers = replace(identifiers, tokens=tokens, short=frozenset())
     return _search(identifiers, value)
 
 

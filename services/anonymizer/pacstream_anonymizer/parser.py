@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pacstream_anonymizer.dictionary import LONG_VRS, SHORT_VRS, VR_BY_TAG
 from pacstream_anonymizer.encoding import IMPLICIT, Encoding
@@ -33,8 +34,7 @@ class Element:
     items: list[list[Element]] | None = None
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """Tag, VR and length of an element at some place, and where its value starts."""
 
     tag: int

@@ -4,11 +4,12 @@ ones in quarantine, and say which is which."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pacstream.archive import Archive, checked_uid, replacing
-from pacstream.errors import RetryLaterError
+from pacstream.durable import FileGroup
+from pacstream.errors import PacstreamError, RetryLaterError
 from pacstream.messages import (
     DeidentifyRequested,
     InstancesDeidentified,
@@ -19,7 +20,7 @@ from pacstream.messages import (
     WithheldInstance,
 )
 from pacstream.pseudonyms import load_key
-from pacstream_anonymizer.deidentifier import Withheld, deidentify_instance
+from pacstream_anonymizer.deidentifier import Release, Released, Withheld, disk_error
 
 
 def release_received(archive: Archive, message: InstancesReceived) -> Iterator[Message]:
@@ -42,17 +43,47 @@ def release_requested(archive: Archive, message: DeidentifyRequested) -> Iterato
 def _released(
     archive: Archive, order: Order, sources: Iterable[tuple[str, Path]]
 ) -> Iterator[Message]:
-    key = load_key(archive.keys, order.project)
-    series_uid = order.series.series_uid
+    """What became of the instances, all files durable; then the error of those without a result.
+
+    An error of one instance stops no other. One that time may cure is raised before one that stays:
+    it brings the message back.
+    """
+    results: dict[str, Released | Withheld] = {}
+    errors: list[PacstreamError] = []
+    with FileGroup() as files:
+        key = load_key(archive.keys, order.project)
+        release = Release(order, key, Path(order.out), files)
+        for uid, source in sources:
+            try:
+                results[uid] = _result(archive, release, source, uid)
+            except PacstreamError as error:
+                errors.append(error)
+        failed = files.commit()
+    yield from _facts(order, results, failed)
+    if failed:
+        errors.append(disk_error())
+    if errors:
+        raise min(errors, key=lambda error: not isinstance(error, RetryLaterError))
+
+
+def _result(archive: Archive, release: Release, source: Path, uid: str) -> Released | Withheld:
+    result = release.add(source, uid)
+    if isinstance(result, Withheld):
+        quarantine(archive, source, release.order.series.series_uid, uid, result.reason)
+    return result
+
+
+def _facts(
+    order: Order, results: Mapping[str, Released | Withheld], failed: Collection[Path]
+) -> Iterator[Message]:
     done: list[str] = []
     withheld: list[WithheldInstance] = []
-    for uid, source in sources:
-        result = deidentify_instance(source, order, key, Path(order.out), sop_instance_uid=uid)
+    for uid, result in results.items():
         if isinstance(result, Withheld):
-            quarantine(archive, source, series_uid, uid, result.reason)
             withheld.append(WithheldInstance(sop_instance_uid=uid, reason=result.reason))
-        else:
+        elif result.path not in failed:
             done.append(uid)
+    series_uid = order.series.series_uid
     if done:
         yield InstancesDeidentified(
             batch_id=order.batch_id, series_uid=series_uid, instances=tuple(done)

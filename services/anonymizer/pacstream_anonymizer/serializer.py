@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-import struct
+from struct import Struct
 
 from pacstream_anonymizer.dictionary import LONG_VRS, STRING_VRS
 from pacstream_anonymizer.encoding import Encoding
 from pacstream_anonymizer.parser import ITEM, Element
+
+
+class _Heads:
+    """Tag, VR and length in one byte order (PS3.5 section 7.1)."""
+
+    def __init__(self, order: str) -> None:
+        self.without_vr = Struct(order + "HHL").pack
+        self.short = Struct(order + "HH2sH").pack
+        self.long = Struct(order + "HH2sxxL").pack
+
+
+HEADS = {True: _Heads("<"), False: _Heads(">")}
+"""By whether it is little endian."""
 
 
 def padded(vr: str, value: bytes) -> bytes:
@@ -29,17 +42,16 @@ def _element(element: Element, encoding: Encoding) -> bytes:
         value = padded(element.vr, element.value)
     else:
         value = b"".join(_item(item, encoding) for item in element.items)
-    order = encoding.order
-    tag = struct.pack(order + "HH", element.tag >> 16, element.tag & 0xFFFF)
+    group, number = element.tag >> 16, element.tag & 0xFFFF
+    head = HEADS[encoding.little]
     if encoding.implicit:
-        return tag + struct.pack(order + "L", len(value)) + value
+        return head.without_vr(group, number, len(value)) + value
     vr = element.vr.encode("ascii")
     if element.vr in LONG_VRS:
-        return tag + vr + b"\0\0" + struct.pack(order + "L", len(value)) + value
-    return tag + vr + struct.pack(order + "H", len(value)) + value
+        return head.long(group, number, vr, len(value)) + value
+    return head.short(group, number, vr, len(value)) + value
 
 
 def _item(item: list[Element], encoding: Encoding) -> bytes:
     content = serialize(item, encoding)
-    head = struct.pack(encoding.order + "HHL", ITEM >> 16, ITEM & 0xFFFF, len(content))
-    return head + content
+    return HEADS[encoding.little].without_vr(ITEM >> 16, ITEM & 0xFFFF, len(content)) + content

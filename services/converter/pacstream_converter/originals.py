@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pydicom
@@ -13,13 +13,22 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from pacstream.errors import RejectedError, RetryLaterError
+from pacstream.skim import skim_file
 
 with warnings.catch_warnings():
     # It warns on import that its DICOM readers are experimental; only its CSA parser is used.
     warnings.simplefilter("ignore")
     from nibabel.nicom import csareader
 
-HEADER_KEYWORDS = ["SOPClassUID", "ImageType", "NumberOfFrames", "Rows", "Columns"]
+HEADER_TAGS = frozenset(
+    {
+        0x00080008,  # Image Type
+        0x00080016,  # SOP Class UID
+        0x00280008,  # Number of Frames
+        0x00280010,  # Rows
+        0x00280011,  # Columns
+    }
+)
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 
@@ -49,28 +58,38 @@ BAD_HEADER = (
 
 @dataclass(frozen=True)
 class Original:
-    """One instance; `slices` is 0 for an object without an image or that can't be read."""
+    """One instance; `slices` is 0 for an object without an image or that can't be read, and all of
+    a Siemens mosaic's."""
 
     path: Path
     slices: int
     reason: str = ""
+    mosaic: bool = False
 
 
 def read_originals(paths: Iterable[Path]) -> list[Original]:
-    """Read the headers. Raises RejectedError `original_missing` or RetryLaterError `disk`."""
-    return [read_original(path) for path in paths]
+    """Read the headers of one series. Raises RejectedError `original_missing` or RetryLaterError
+    `disk`."""
+    known: dict[object, Original] = {}
+    return [read_original(path, known) for path in paths]
 
 
-def read_original(path: Path) -> Original:
+def read_original(path: Path, known: dict[object, Original] | None = None) -> Original:
     """Decide by Rows and Columns (type 1 in the Image Pixel Module, PS3.3 C.7.6.3).
 
-    Raises as `read_originals` does.
+    `known` are originals by the bytes that decided: where the same bytes stand nothing is read
+    again. Raises as `read_originals` does.
     """
+    known = {} if known is None else known
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_KEYWORDS)
-        if header.get("Rows") and header.get("Columns"):
-            return Original(path, slices=_slices(path, header))
-        return Original(path, slices=0, reason=_kind(str(header.get("SOPClassUID", ""))))
+        skimmed = skim_file(path, HEADER_TAGS)
+        if skimmed is not None and skimmed.identity in known:
+            return replace(known[skimmed.identity], path=path)
+        original = _read(path)
+        # The slices of a mosaic are told by more than was skimmed.
+        if skimmed is not None and not original.mosaic:
+            known[skimmed.identity] = original
+        return original
     except FileNotFoundError:
         raise RejectedError("an original is not in the archive", code="original_missing") from None
     except OSError:
@@ -79,18 +98,21 @@ def read_original(path: Path) -> Original:
         return Original(path, slices=0, reason="unreadable")
 
 
+def _read(path: Path) -> Original:
+    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*HEADER_TAGS])
+    if not header.get("Rows") or not header.get("Columns"):
+        return Original(path, slices=0, reason=_kind(str(header.get("SOPClassUID", ""))))
+    frames = int(header.get("NumberOfFrames") or 1)
+    if frames == 1 and "MOSAIC" in (header.get("ImageType") or ()):
+        return Original(path, _tiles(pydicom.dcmread(path, stop_before_pixels=True)), mosaic=True)
+    return Original(path, slices=max(frames, 1))
+
+
 def _kind(sop_class: str) -> str:
     for start, reason in NOT_IMAGES:
         if sop_class.startswith(start):
             return reason
     return "no_pixels"
-
-
-def _slices(path: Path, header: Dataset) -> int:
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames == 1 and "MOSAIC" in (header.get("ImageType") or ()):
-        return _tiles(pydicom.dcmread(path, stop_before_pixels=True))
-    return max(frames, 1)
 
 
 def _tiles(header: Dataset) -> int:

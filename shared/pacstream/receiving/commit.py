@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from pacstream import logs
 from pacstream.archive import Archive, flush_folder
+from pacstream.durable import start_write_back
 from pacstream.errors import BrokerUnavailableError, UnroutableError
 from pacstream.messages import InstancesReceived, Message, ReceivedInstance
 from pacstream.receiving.handover import Fate, WrittenInstance
@@ -27,7 +27,6 @@ LONGEST_PAUSE_S = 2.0
 POLL_S = 0.1
 
 NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-SYNC_FILE_RANGE_WRITE = 2
 
 Publish = Callable[[Message], None]
 
@@ -177,7 +176,7 @@ def _flush(group: list[WrittenInstance]) -> list[WrittenInstance]:
             handles[os.open(written.part, os.O_RDONLY | os.O_CLOEXEC)] = written
         except OSError as error:
             _lost(written, error)
-    _start_write_back(handles)
+    start_write_back(handles)
     flushed: list[WrittenInstance] = []
     for handle, written in handles.items():
         try:
@@ -270,27 +269,7 @@ def _set_aside(archive: Archive, written: WrittenInstance) -> None:
     _tell("instance in quarantine", written, "conflicting")
 
 
-def _start_write_back(handles: Iterable[int]) -> None:
-    """Let the disk work on all files while fdatasync waits for the first one (Linux)."""
-    if _sync_file_range is None:
-        return
-    for handle in handles:
-        _sync_file_range(handle, 0, 0, SYNC_FILE_RANGE_WRITE)
-
-
 def _tell(text: str, written: WrittenInstance, reason: str | None) -> None:
     fields = {"series": logs.ref(written.series_uid), "reason": reason or "io_error"}
     instance = logs.ref(written.sop_instance_uid)
     logs.event(log, text, logging.WARNING, instance=instance, **fields)
-
-
-def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if function is None:
-        return None
-    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    found: Callable[[int, int, int, int], int] = function
-    return found
-
-
-_sync_file_range = _find_sync_file_range()

@@ -10,15 +10,9 @@ from pydicom.filereader import read_dataset
 
 from pacstream.archive import UID
 from pacstream.errors import RejectedError
+from pacstream.skim import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE
 
 SOP_INSTANCE, STUDY, SERIES = 0x00080018, 0x0020000D, 0x0020000E
-
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-DEFLATED = frozenset(
-    {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
-)
-"""Transfer syntaxes that deflate the whole data set (PS3.5 sections A.5, A.7, A.12)."""
 
 INFLATED_HEADS = (1 << 16, 1 << 20, 1 << 24)
 """How much of a deflated data set is inflated, until the UIDs are there."""

@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 
 from pacstream.errors import RejectedError
-from pacstream_converter.originals import read_original
+from pacstream_converter.originals import read_original, read_originals
 from tests.unit.converter.samples import image, write
 
 
@@ -84,6 +84,46 @@ def test_bytes_that_are_no_data_set_are_unreadable_or_without_an_image(
 ) -> None:
     (tmp_path / "1.dcm").write_bytes(content)
     assert read_original(tmp_path / "1.dcm").slices == 0
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    read: list[Path] = []
+    dcmread = pydicom.dcmread
+
+    def counted(path: Path, **options: object) -> pydicom.Dataset:
+        read.append(path)
+        return dcmread(path, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", counted)
+    return read
+
+
+def test_of_instances_with_the_same_header_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = []
+    for number in range(6):
+        ds = image("CT", number)
+        if number == 4:
+            ds.NumberOfFrames = "12"
+        if number == 5:
+            del ds.Rows
+        paths.append(tmp_path / f"{number}.dcm")
+        write(ds, paths[-1], *[ImplicitVRLittleEndian] * (number == 3))
+    alone = [read_original(path) for path in paths]
+    read = count_reads(monkeypatch)
+    assert read_originals(paths) == alone
+    assert [one.slices for one in alone] == [1, 1, 1, 1, 12, 0]
+    assert read == [paths[0], *paths[3:]]
+
+
+def test_every_mosaic_tells_its_own_tiles(tmp_path: Path, mosaics: Sequence[Path]) -> None:
+    ds = mosaic(mosaics[0])
+    ds.save_as(tmp_path / "1.dcm")
+    ds.remove_private_tags()
+    ds.save_as(tmp_path / "2.dcm")
+    paths = [tmp_path / "1.dcm", tmp_path / "2.dcm"]
+    assert [one.slices for one in read_originals(paths)] == [48, 1]
 
 
 def test_an_original_that_is_not_there_is_refused(tmp_path: Path) -> None:
