@@ -1,6 +1,6 @@
 """What was promised, what has happened, and what follows from it.
 
-`Ledger.record` writes one fact in one transaction, together with the messages that follow from it
+`Ledger.record` writes facts in one transaction, together with the messages that follow from them
 (the outbox). Facts may come twice, late, or in any order. Everything compares sets of SOP Instance
 UIDs; nothing is ever counted up or down.
 """
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from pacstream.messages import (
     Batch,
@@ -50,15 +50,23 @@ from pacstream_ledger.states import LISTED, UNDER_WAY
 from pacstream_ledger.subjects import CONFLICT, refusal
 from pacstream_ledger.throttle import pacs_key, release_cost
 
+LAST_SEQUENCE = select(func.coalesce(func.max(ORDERS.c.sequence), 0))
+FOUND_BY_ROW = update(ROWS).where(
+    ROWS.c.batch_id == bindparam("of_batch"), ROWS.c.row == bindparam("of_row")
+)
+
 
 class Ledger(Retrieval):
     """Records facts: see `Book` for what it is made of."""
 
-    def record(self, message: Message, then: Callable[[Connection], None] | None = None) -> None:
-        """Write one fact and what follows from it, and in the same transaction what `then` does.
-        Safe to repeat."""
+    def record(self, *facts: Message, then: Callable[[Connection], None] | None = None) -> None:
+        """Write facts and what follows from them, and in the same transaction what `then` does: all
+        of it or nothing. Safe to repeat."""
         with self.writing() as db:
-            self._apply(db, message)
+            with self.finishing_at_the_end(db):
+                for fact in facts:
+                    with self.caused_by(fact.message_id):
+                        self._apply(db, fact)
             if then is not None:
                 then(db)
 
@@ -135,7 +143,7 @@ class Ledger(Retrieval):
     def _open_order(self, db: Connection, batch: Batch, found: SeriesFound) -> str:
         order = place_order(db, batch, found.series, found.pseudonym)
         key = {"batch_id": batch.batch_id, "series_uid": found.series.series_uid}
-        sequence = db.execute(select(func.coalesce(func.max(ORDERS.c.sequence), 0))).scalar_one()
+        sequence = db.execute(LAST_SEQUENCE).scalar_one()
         wanted = batch.actions.retrieves or batch.actions.move
         cancelled = self.control(db, batch.batch_id) == "cancelled"
         released = batch.actions.anonymize and not cancelled
@@ -145,22 +153,21 @@ class Ledger(Retrieval):
             retrieval = "failed"
         expected = set(found.expected)
         promised = 0 if expected else found.expected_count or 0
-        db.execute(
-            insert(ORDERS).values(
-                **key,
-                sequence=sequence + 1,
-                order=order.model_dump_json(),
-                retrieval=retrieval,
-                state="pending",
-                reason=refused,
-                deidentification=f"failed:{refused}" if refused else "",
-                evidence=found.evidence,
-                expected_count=found.expected_count,
-                waiting_since=self.clock(),
-                counted=not self.has_any(db, found.series.series_uid),
-                n_expected=len(expected) or promised,
-            )
-        )
+        row = {
+            **key,
+            "sequence": sequence + 1,
+            "order": order.model_dump_json(),
+            "retrieval": retrieval,
+            "state": "pending",
+            "reason": refused,
+            "deidentification": f"failed:{refused}" if refused else "",
+            "evidence": found.evidence,
+            "expected_count": found.expected_count,
+            "waiting_since": self.clock(),
+            "counted": not self.has_any(db, found.series.series_uid),
+            "n_expected": len(expected) or promised,
+        }
+        db.execute(insert(ORDERS), row)
         insert_new(db, EXPECTED, [{**key, "sop_instance_uid": uid} for uid in sorted(expected)])
         if batch.actions.info and not cancelled:
             attributes = found.attributes
@@ -173,11 +180,8 @@ class Ledger(Retrieval):
         state = "failed" if reason else "answered" if message.series_uids else "no_match"
         self.end_row(db, message.batch_id, message.row, state, reason)
         found = set(message.series_uids)
-        db.execute(
-            update(ROWS)
-            .where(ROWS.c.batch_id == message.batch_id, ROWS.c.row == message.row)
-            .values(series=len(found))
-        )
+        key = {"of_batch": message.batch_id, "of_row": message.row}
+        db.execute(FOUND_BY_ROW, {**key, "series": len(found)})
         self.finish_if_done(db, message.batch_id)
 
     def _noted(self, db: Connection, message: QueryAnswered) -> str:
