@@ -70,7 +70,9 @@ class Line:
     ) -> None:
         self.folder = folder
         given = {f"PACSTREAM_{name.upper()}": text for name, text in settings.items()}
-        keep = {name: text for name, text in os.environ.items() if not name.startswith("PACSTREAM")}
+        # without bytecode each start compiles our modules anew: installed ones are compiled
+        foreign = ("PACSTREAM", "PYTHONDONTWRITEBYTECODE")
+        keep = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
         self.environ = {**keep, **given, "PACSTREAM_DATA": str(folder / "data")}
         self.environ["PACSTREAM_STORE_PORT"] = str(store_port)
         self._store_port = store_port

@@ -163,8 +163,7 @@ def _publish(submission: Submission, settings: Settings) -> None:
             click.echo(preflight.check_destination(submission, settings), err=True)
         if submission.batch.project:
             create_key(settings.data / "keys", submission.batch.project)
-        for message in submission.messages():
-            publisher.publish(message)
+        publisher.publish_all(submission.messages())
     finally:
         publisher.close()
 

@@ -29,7 +29,7 @@ VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 
 ROWS_TRIED = 5
-ARRIVAL_S = 10.0
+ARRIVAL_S, LOOK_S = 10.0, 0.01
 
 WHAT_TO_ASK = {
     "called_aet_unknown": "server_AET of the configuration is not the PACS's own AE title",
@@ -203,5 +203,5 @@ def _arrives(archive: Archive, series_uid: str, sop_instance_uid: str) -> bool:
     while sop_instance_uid not in archive.instances(series_uid):
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(LOOK_S)
     return True

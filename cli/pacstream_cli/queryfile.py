@@ -105,7 +105,7 @@ def _column_or_problem(name: str) -> tuple[Column | None, str]:
         column = find_column(name)
     except NoKeyError as error:
         return None, str(error)
-    return column, _unknown(name)
+    return (column, "") if column is not None else (None, _unknown(name))
 
 
 def _nearest(name: str) -> str:

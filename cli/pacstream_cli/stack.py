@@ -345,6 +345,9 @@ class Stack:
         environment = {f"{PREFIX}HTTP_PORT": str(ports[name])}
         if program.name == "retrieve":
             environment[f"{PREFIX}WORKERS"] = str(MOST_MOVES)
+        if program.name == "query":
+            # as many rows are asked at once as the PACS bears; the others are just being published
+            environment[f"{PREFIX}WORKERS"] = str(2 * self.settings.pacs_concurrency)
         return Process(
             name=name,
             command=(sys.executable, *program.command),

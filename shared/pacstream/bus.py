@@ -5,7 +5,7 @@ still run, and dies when a connection is lost under one. Here a message is ackno
 the handler's own publishes are confirmed; an error sends it to a retry queue or to its dead-letter
 queue with the reason in its headers, and then acknowledges it.
 
-Only this module, the runner and the services' shells know nameko and kombu.
+Only this module, `outlet`, `gathering`, the runner and the services' shells know nameko and kombu.
 """
 
 from __future__ import annotations
@@ -14,16 +14,11 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from amqp.exceptions import AMQPError
 from kombu import Connection, Queue
-from kombu.exceptions import KombuError
-from nameko.amqp.publish import Publisher as AmqpPublisher
-from nameko.amqp.publish import UndeliverableMessage
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 from nameko.messaging import QueueConsumer
@@ -32,7 +27,7 @@ from nameko.web.handlers import http
 from pydantic import ValidationError
 
 from pacstream import logs, topology
-from pacstream.envelope import Envelope, envelope
+from pacstream.envelope import Envelope
 from pacstream.errors import (
     BrokerUnavailableError,
     PacstreamError,
@@ -40,6 +35,7 @@ from pacstream.errors import (
     UnroutableError,
 )
 from pacstream.messages import Message, WorkFailed
+from pacstream.outlet import BUS_ERRORS, Outlet
 from pacstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,7 +44,6 @@ M = TypeVar("M", bound=Message)
 F = TypeVar("F", bound=Callable[..., Any])
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
-BUS_ERRORS = (AMQPError, KombuError, OSError)
 ATTEMPT = "x-attempt"
 
 DELIVERIES = "x-delivery-count"
@@ -72,76 +67,6 @@ def declare_topology(channel: Any, settings: Settings) -> None:
             channel.queue_bind(queue=spec.name, exchange=topology.EXCHANGE, routing_key=topic)
 
 
-class Outlet:
-    """Publishes with confirm; one for each service, used by all of its workers."""
-
-    def __init__(self, amqp_url: str) -> None:
-        self._publisher = AmqpPublisher(amqp_url, use_confirms=True)
-
-    def publish(self, message: Message, app_id: str, causation_id: str = "") -> None:
-        """Send `message` to whoever is bound to its topic.
-
-        Raises UnroutableError if a message that needs a consumer's queue has none, and
-        BrokerUnavailableError if the broker does not confirm.
-        """
-        self._send(
-            json.dumps(message.payload()),
-            envelope(message, app_id, causation_id),
-            exchange=topology.EXCHANGE,
-            routing_key=message.topic,
-            mandatory=not message.announcement,
-        )
-
-    def forward(self, body: bytes | str, properties: Envelope, queue: str) -> None:
-        """Put a copy of a message straight into `queue`. Raises as `publish` does."""
-        self._send(body, properties, exchange="", routing_key=queue, mandatory=True)
-
-    def _send(
-        self,
-        body: bytes | str,
-        properties: Envelope,
-        *,
-        exchange: str,
-        routing_key: str,
-        mandatory: bool,
-    ) -> None:
-        try:
-            self._publisher.publish(
-                body,
-                exchange=exchange,
-                routing_key=routing_key,
-                mandatory=mandatory,
-                serializer=None,
-                **asdict(properties),
-            )
-        except UndeliverableMessage:
-            raise UnroutableError(f"no queue takes {properties.type}") from None
-        except BUS_ERRORS as error:
-            raise BrokerUnavailableError(
-                f"a publish was not confirmed ({type(error).__name__})"
-            ) from None
-
-
-class Emitter(DependencyProvider):
-    """`self.emit(message)` in a handler: published and confirmed when it returns."""
-
-    def setup(self) -> None:
-        self._outlet = Outlet(self.container.config["AMQP_URI"])
-
-    def get_dependency(self, worker_ctx: Any) -> Callable[[Message], None]:
-        causation_id = str(worker_ctx.data.get("message_id") or "")
-        app_id = str(self.container.service_name)
-
-        def emit(message: Message) -> None:
-            self._outlet.publish(message, app_id, causation_id)
-
-        return emit
-
-    def __call__(self, message: Message) -> None:
-        """For the type checker: nameko puts what get_dependency returns in this one's place."""
-        raise TypeError("an Emitter works inside a running service only")
-
-
 class SafeQueueConsumer(QueueConsumer):
     """Stays connected until the last acknowledgement, and survives a lost connection."""
 
@@ -153,8 +78,8 @@ class SafeQueueConsumer(QueueConsumer):
 
     @property
     def prefetch_count(self) -> int:
-        """Per queue. The runner gives the container at least as many workers as the sum."""
-        return int(self.container.config["PREFETCH"])
+        """Per queue. The runner gives the container a worker for each message that needs one."""
+        return max((provider.prefetch for provider in self._providers), default=0)
 
     def get_consumers(self, consumer_cls: Any, channel: Any) -> Any:
         declare_topology(channel, self.container.config["SETTINGS"])
@@ -170,9 +95,7 @@ class SafeQueueConsumer(QueueConsumer):
 
     def handle_message(self, provider: Any, message: Any) -> None:
         self._in_flight += 1
-        self.container.spawn_managed_thread(
-            partial(provider.handle_message, message), identifier="handle_message"
-        )
+        provider.take(message)
 
     def on_iteration(self) -> None:
         self._cancel_consumers_if_requested()
@@ -239,19 +162,33 @@ class Subscription(Entrypoint):
     def stop(self) -> None:
         self.queue_consumer.unregister_provider(self)
 
-    def handle_message(self, message: Any) -> None:
-        """Called by the consumer for each delivery, in a thread of its own."""
-        if int((message.headers or {}).get(DELIVERIES, 0)) >= MOST_DELIVERIES:
+    @property
+    def prefetch(self) -> int:
+        return int(self.container.config["PREFETCH"])
+
+    def take(self, message: Any) -> None:
+        """Called by the consumer for each delivery; must not wait."""
+        self.container.spawn_managed_thread(
+            partial(self._handle, message), identifier="handle_message"
+        )
+
+    def read(self, message: Any) -> Message | None:
+        """What the message says; None if it can't be read, or has killed its workers too often: it
+        is a dead letter then."""
+        if deliveries(message) >= MOST_DELIVERIES:
             worn = PacstreamError("delivered again and again", code="redelivered_too_often")
-            self._conclude(message, None, worn)
-            return
+            self.conclude(message, None, worn)
+            return None
         try:
-            fact = self.message_class.parse(message.body)
+            return self.message_class.parse(message.body)
         except ValidationError as error:
             fields = sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]})
-            self._conclude(
-                message, None, PacstreamError(f"bad fields {fields}", code="bad_message")
-            )
+            self.conclude(message, None, PacstreamError(f"bad fields {fields}", code="bad_message"))
+            return None
+
+    def _handle(self, message: Any) -> None:
+        fact = self.read(message)
+        if fact is None:
             return
         try:
             self.container.spawn_worker(
@@ -272,10 +209,11 @@ class Subscription(Entrypoint):
         result: Any = None,
         exc_info: ExcInfo | None = None,
     ) -> tuple[Any, ExcInfo | None]:
-        self._conclude(message, fact, exc_info[1] if exc_info else None)
+        self.conclude(message, fact, exc_info[1] if exc_info else None)
         return result, exc_info
 
-    def _conclude(self, message: Any, fact: Message | None, error: BaseException | None) -> None:
+    def conclude(self, message: Any, fact: Message | None, error: BaseException | None) -> None:
+        """Acknowledge what was handled; else see to it that it comes again, or is buried."""
         verb = "ack"
         try:
             if isinstance(error, RetryLaterError) and self._attempt(message) < self._max_attempts:
@@ -323,7 +261,8 @@ class Subscription(Entrypoint):
         if self.message_class is not WorkFailed:
             told = fact.payload() if fact else self._readable(message)
             failure = work_failed(self.queue_name, copy, told, reason)
-            self._outlet.publish(failure, str(self.container.service_name), copy.message_id)
+            app_id = str(self.container.service_name)
+            self._outlet.publish([failure], app_id, [copy.message_id])
 
     def _readable(self, message: Any) -> dict[str, Any]:
         """What of a body that is no message of ours can be read."""
@@ -344,6 +283,11 @@ class Subscription(Entrypoint):
             app_id=str(properties.get("app_id") or ""),
             headers={**kept, **more},
         )
+
+
+def deliveries(message: Any) -> int:
+    """How often the message was delivered before without an acknowledgement."""
+    return int((message.headers or {}).get(DELIVERIES, 0))
 
 
 def work_failed(queue: str, properties: Envelope, body: dict[str, Any], reason: str) -> WorkFailed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import pika
@@ -15,6 +16,7 @@ from pacstream.envelope import envelope
 from pacstream.errors import BrokerUnavailableError, InputError, UnroutableError
 from pacstream.messages import Message
 from pacstream.settings import Settings
+from pacstream.volley import Volley
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,20 @@ class Publisher:
             self._send(message, fresh=False)
         except BrokerUnavailableError:
             self._send(message, fresh=True)
+
+    def publish_all(self, messages: Iterable[Message]) -> None:
+        """Send messages in order, on a connection of their own; all are confirmed when this
+        returns, or it raises as `publish` does."""
+        left = list(messages)
+        for _ in range(2):
+            volley = Volley(self._parameters, left, self._app_id)
+            volley.run()
+            if volley.unroutable:
+                raise UnroutableError(f"no queue takes {volley.unroutable}")
+            left = volley.left
+            if not left:
+                return
+        raise BrokerUnavailableError(f"{len(left)} messages were not confirmed")
 
     def connect(self) -> None:
         """Connect and declare the topology now. Raises BrokerUnavailableError."""

@@ -31,6 +31,7 @@ class Driven:
     """`where`: a folder for a SQLite database, or the URL of a database.
 
     `on_step` is called before each delivery with its number: a test cancels or pauses there.
+    `at_once`: facts of one delivery, at most; they are recorded in one transaction.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Driven:
         *,
         seed: int = 0,
         repeat: bool = False,
+        at_once: int = 1,
         throttle: Throttle | None = None,
         on_step: Callable[[int], None] | None = None,
         untried_limit_s: float = 24 * 3600.0,
@@ -59,6 +61,7 @@ class Driven:
         self.scheduler = Scheduler(self.ledger, untried_limit_s=untried_limit_s)
         self.random = random.Random(seed)
         self.repeat = repeat
+        self.at_once = at_once
         self.on_step = on_step
         self.under_way: set[tuple[str, str, int]] = set()
         self.most_under_way = 0
@@ -92,10 +95,14 @@ class Driven:
         self.scheduler.tick()
         messages: list[Message] = []
         while pending := self.ledger.outbox():
-            messages += [message for _, message in pending]
-            self.ledger.sent(*(outbox_id for outbox_id, _ in pending))
+            messages += [one.message for one in pending]
+            self.ledger.sent(pending[-1])
         self._watch(messages)
         return messages
+
+    def unsent(self) -> list[Message]:
+        """What has followed so far; stays unsent."""
+        return [one.message for one in self.ledger.outbox()]
 
     def requested(self) -> list[str]:
         """The series that are released now."""
@@ -134,14 +141,18 @@ class Driven:
         self.most_under_way = max(self.most_under_way, len(self.under_way))
 
     def _deliver(self, bus: list[Message]) -> None:
-        message = bus.pop(self.random.randrange(len(bus)))
-        bus.extend(self.line.answer(message))
-        if isinstance(message, SeriesMoved):
-            self.under_way.discard((message.batch_id, message.series_uid, message.round))
-        if type(message) in self.ledger._handlers or message.topic == "query.requested":
-            self.ledger.record(message)
+        facts: list[Message] = []
+        for _ in range(min(self.at_once, len(bus))):
+            message = bus.pop(self.random.randrange(len(bus)))
+            bus.extend(self.line.answer(message))
+            if isinstance(message, SeriesMoved):
+                self.under_way.discard((message.batch_id, message.series_uid, message.round))
+            if type(message) in self.ledger._handlers or message.topic == "query.requested":
+                facts.append(message)
+        if facts:
+            self.ledger.record(*facts)
             if self.repeat and self.random.random() < 0.5:
-                self.ledger.record(message)
+                self.ledger.record(*facts)
 
 
 def assert_conserved(report: views.View | None) -> None:

@@ -7,19 +7,24 @@ import eventlet
 
 eventlet.monkey_patch()
 
+import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.bus import Service, subscribes_to
 from pacstream.errors import RejectedError, RetryLaterError
+from pacstream.gathering import gathers
 from pacstream.messages import (
     InfoRequested,
     InfoWritten,
+    Message,
     QueryAnswered,
     QueryRequested,
     SeriesRequested,
 )
+from pacstream.outlet import Emitter
 from pacstream.runner import run_service
 
 MARKS = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("/dev/null")
@@ -87,7 +92,30 @@ class EchoService(Service):
         self.emit(InfoWritten(batch_id=message.batch_id, series_uid=uid))
 
 
+class GatheringService(Service):
+    """Marks each group. A row 13 in it raises, a row 66 takes the process along before anything is
+    marked, a row 77 after it, the first time."""
+
+    name = "ledger"
+    emit = Emitter()
+
+    @gathers(QueryAnswered, InfoWritten)
+    def on_facts(self, facts: Sequence[Message]) -> None:
+        rows = [fact.row for fact in facts if isinstance(fact, QueryAnswered)]
+        if 66 in rows:
+            os._exit(1)
+        if 13 in rows:
+            raise ValueError("row 13")
+        if not MARKS.read_text():
+            time.sleep(1.0)
+        dies = 77 in rows and "77" not in MARKS.read_text()
+        mark(" ".join(str(row) for row in rows) or "written")
+        if dies:
+            os._exit(1)
+
+
 SERVICES = {
+    "gathering": GatheringService,
     "patient": PatientService,
     "broken": BrokenService,
     "slow": SlowService,

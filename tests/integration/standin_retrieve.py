@@ -12,8 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.bus import Service, subscribes_to
 from pacstream.messages import SeriesMoved, SeriesRequested
+from pacstream.outlet import Emitter
 from pacstream.runner import run_service
 
 MARKS = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("/dev/null")

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from pacstream import topology
-from pacstream.errors import UnroutableError
+from pacstream.errors import BrokerUnavailableError, UnroutableError
 from pacstream.messages import (
     InfoRequested,
     InfoWritten,
@@ -28,6 +28,7 @@ from pacstream.messages import (
     SeriesRequested,
     WorkFailed,
 )
+from pacstream.outlet import Outlet
 from pacstream.publisher import Publisher
 from pacstream.settings import Settings
 from pacstream_cli.ports import free_port, start_of
@@ -285,6 +286,159 @@ def test_a_stop_lets_the_running_handler_end_and_duplicates_nothing(
     assert bus.depth("retrieve.series.requested") == 2 - process.lines().count("end 0") - (
         process.lines().count("end 1")
     )
+
+
+def answered(row: int) -> QueryAnswered:
+    return QueryAnswered(batch_id="b-0001", row=row)
+
+
+class Gathering:
+    """A running service that takes a second for row 0, while all else gathers."""
+
+    def __init__(self, bus: Bus, start: Starter) -> None:
+        self.bus = bus
+        self.process = start("gathering")
+
+    def give(self, *rows: int) -> None:
+        for row in (0, *rows):
+            self.bus.publisher.publish(answered(row))
+
+    def handled(self) -> list[int]:
+        return [int(row) for line in self.process.lines() for row in line.split()]
+
+    def wait_for(self, *rows: int) -> None:
+        until(lambda: set(rows) <= set(self.handled()))
+
+    def left(self) -> int:
+        """Messages that were not acknowledged, once the process has ended."""
+        self.process.stop()
+        return self.bus.depth("ledger.query.answered")
+
+
+@pytest.fixture
+def gathering(bus: Bus, start: Starter) -> Gathering:
+    return Gathering(bus, start)
+
+
+def test_messages_that_wait_are_handed_over_together_in_the_order_of_their_queue(
+    gathering: Gathering,
+) -> None:
+    rows = list(range(100, 180))
+    gathering.give(*rows)
+    gathering.wait_for(*rows)
+    assert gathering.handled() == [0, *rows]
+    assert max(len(line.split()) for line in gathering.process.lines()) >= 40
+    assert gathering.left() == 0
+
+
+def test_messages_of_several_topics_share_a_call(bus: Bus, gathering: Gathering) -> None:
+    gathering.give()
+    bus.publisher.publish(InfoWritten(batch_id="b-0001", series_uid="1.2"))
+    bus.publisher.publish(answered(5))
+    gathering.wait_for(0, 5)
+    assert gathering.process.lines() == ["0", "5"]
+    gathering.process.stop()
+    assert bus.depth("ledger.info.written") == 0
+
+
+def test_a_message_that_can_not_be_handled_harms_no_other_of_its_group(
+    bus: Bus, gathering: Gathering
+) -> None:
+    gathering.give(1, 2, 13, 3, 4)
+    gathering.wait_for(1, 2, 3, 4)
+    properties, body = bus.wait_for("ledger.query.answered.dead")
+    assert (body["row"], properties.headers["x-reason"]) == (13, "unexpected_error")
+    assert bus.wait_for("ledger.work.failed")[1]["row"] == 13
+    assert gathering.handled() == [0, 1, 2, 3, 4]
+    assert gathering.left() == 0
+    assert bus.take("ledger.query.answered.dead") is None
+    assert bus.take("ledger.work.failed") is None
+
+
+def test_a_body_that_is_no_message_harms_no_other_of_its_group(
+    bus: Bus, gathering: Gathering
+) -> None:
+    gathering.give(1)
+    connection = pika.BlockingConnection(pika.URLParameters(bus.url))
+    connection.channel().basic_publish(topology.EXCHANGE, "query.answered", b"{not json")
+    connection.close()
+    bus.publisher.publish(answered(2))
+    gathering.wait_for(1, 2)
+    assert bus.wait_for("ledger.work.failed")[1]["reason"] == "bad_message"
+    assert gathering.left() == 0
+    assert bus.depth("ledger.query.answered.dead") == 1
+
+
+def test_a_process_killed_before_the_acknowledgement_is_given_its_group_again(
+    bus: Bus, gathering: Gathering
+) -> None:
+    gathering.give(1, 2, 77, 3)
+    gathering.process.process.wait(30)
+    assert set(gathering.handled()) == {0, 1, 2, 77, 3}
+    gathering.process.start()
+    until(lambda: sorted(gathering.handled()) == sorted([0, *2 * (1, 2, 77, 3)]))
+    assert gathering.left() == 0
+    assert bus.depth("ledger.query.answered.dead") == 0
+
+
+def test_a_message_that_kills_its_process_does_not_wear_out_its_group(
+    bus: Bus, gathering: Gathering
+) -> None:
+    gathering.give(66, 1, 2)
+    gathering.process.process.wait(30)
+    assert gathering.handled() == [0]
+    for _ in range(8):
+        gathering.process.start()
+        gathering.process.process.wait(30)
+        if {1, 2} <= set(gathering.handled()):
+            break
+    assert sorted(gathering.handled()) == [0, 1, 2]
+    assert bus.wait_for("ledger.query.answered")[1]["row"] == 66
+    assert bus.take("ledger.query.answered") is None
+    assert bus.depth("ledger.query.answered.dead") == 0
+
+
+def test_messages_published_together_arrive_in_their_order(bus: Bus) -> None:
+    outlet = Outlet(bus.url)
+    outlet.publish([answered(row) for row in range(300)], "test", [""] * 300)
+    rows = [bus.wait_for("ledger.query.answered")[1]["row"] for _ in range(300)]
+    assert rows == list(range(300))
+
+
+def test_one_unroutable_message_raises_and_the_others_arrive(bus: Bus) -> None:
+    class Nobody(Message):
+        topic = "nobody.listens"
+
+    outlet = Outlet(bus.url)
+    with pytest.raises(UnroutableError):
+        outlet.publish([answered(1), Nobody(), answered(2)], "test", ["", "", ""])
+    assert [bus.wait_for("ledger.query.answered")[1]["row"] for _ in range(2)] == [1, 2]
+    outlet.publish([answered(3)], "test", ["cause"])
+    properties, body = bus.wait_for("ledger.query.answered")
+    assert (body["row"], properties.headers["causation-id"]) == (3, "cause")
+
+
+def test_all_messages_of_a_volley_arrive_in_their_order(bus: Bus) -> None:
+    bus.publisher.publish_all(answered(row) for row in range(1200))
+    connection = pika.BlockingConnection(pika.URLParameters(bus.url))
+    channel = connection.channel()
+    bodies = [channel.basic_get("ledger.query.answered", auto_ack=True)[2] for _ in range(1200)]
+    connection.close()
+    assert [json.loads(body)["row"] for body in bodies] == list(range(1200))
+
+
+def test_a_volley_with_a_message_that_no_queue_takes_raises(bus: Bus) -> None:
+    class Nobody(Message):
+        topic = "nobody.listens"
+
+    with pytest.raises(UnroutableError):
+        bus.publisher.publish_all([answered(1), Nobody(), answered(2)])
+
+
+def test_a_volley_without_a_broker_raises(bus: Bus) -> None:
+    nobody = bus.settings.model_copy(update={"amqp_url": "amqp://guest:guest@127.0.0.1:9/%2F"})
+    with pytest.raises(BrokerUnavailableError):
+        Publisher(nobody, "test").publish_all([answered(1)])
 
 
 def test_an_unroutable_publish_raises(bus: Bus) -> None:

@@ -79,8 +79,8 @@ def url(server: PrivatePostgres) -> str:
     return server.url
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_any_order_and_repetition_of_facts_ends_complete(url: str, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "at_once"), [(0, 1), (1, 1), (2, 5), (3, 50)])
+def test_any_order_and_repetition_of_facts_ends_complete(url: str, seed: int, at_once: int) -> None:
     batch = make_batch(3, save=True, info=True, anonymize=True, convert=True)
     found = {
         2: [make_found(batch, 2, 1), make_found(batch, 2, 2)],
@@ -88,9 +88,22 @@ def test_any_order_and_repetition_of_facts_ends_complete(url: str, seed: int) ->
         4: list[SeriesFound](),
     }
     line = FakeLine(batch, found, lose={"1.2.3.9": 1})
-    report = Driven(url, line, seed=seed, repeat=True).run()
+    report = Driven(url, line, seed=seed, repeat=True, at_once=at_once).run()
     assert report["delivered"] is True
     assert report["instances"]["done"] == 76
+
+
+def test_a_bad_fact_leaves_nothing_of_its_group_behind(url: str) -> None:
+    batch = make_batch(1, info=True)
+    driven = Driven(url, FakeLine(batch, {2: []}))
+    [request] = driven.line.submit()
+    good, bad = make_found(batch, 2, 1), make_found(batch, 2, 2)
+    with pytest.raises(Exception, match="evidence"):
+        driven.ledger.record(request, good, bad.model_copy(update={"evidence": None}))
+    assert (driven.report_or_none(), driven.unsent()) == (None, [])
+    driven.ledger.record(request)
+    driven.ledger.record(good)
+    assert list(series_of(driven.report())) == ["1.2.1"]
 
 
 def test_a_partial_series_names_what_is_missing(url: str) -> None:

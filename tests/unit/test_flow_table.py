@@ -63,4 +63,6 @@ def test_the_table_tells_who_sends_who_takes_and_what(message: type[Message]) ->
 def test_each_service_handles_exactly_what_the_topology_binds_to_it(service: str) -> None:
     source = (SOURCES[service] / "service.py").read_text()
     handled = re.findall(r"@subscribes_to\((\w+)\)", source)
+    if f'@gathers(*SUBSCRIPTIONS["{service}"])' in source:
+        handled += [message.__name__ for message in SUBSCRIPTIONS[service]]
     assert sorted(handled) == sorted(message.__name__ for message in SUBSCRIPTIONS[service])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pacstream.archive import Archive
-from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.bus import Service, subscribes_to
 from pacstream.messages import DeidentifyRequested, InstancesReceived
+from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
 from pacstream_anonymizer.release import release_received, release_requested
 

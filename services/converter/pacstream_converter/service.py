@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pacstream.archive import Archive
-from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.bus import Service, subscribes_to
 from pacstream.messages import SeriesReceived
+from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
 from pacstream_converter.conversion import convert_series
 from pacstream_converter.dcm2niix import Dcm2niix

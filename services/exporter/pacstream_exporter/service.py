@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pacstream.archive import Archive
-from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.bus import Service, subscribes_to
 from pacstream.messages import InfoRequested, InfoWritten, SeriesExported, SeriesReceived
+from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
 from pacstream_exporter.info import write_info
 from pacstream_exporter.originals import export_originals

@@ -9,14 +9,17 @@ that have changed since are counted when someone looks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     Table,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -57,7 +60,11 @@ def here_for(batch: Batch, order: Row[Any]) -> ColumnElement[bool]:
 
 def recount(db: Connection, batch: Batch, series_uid: str) -> None:
     """Keep the counts of a series in its row."""
-    counts = _live(db, batch, ORDERS.c.series_uid == series_uid).get(series_uid)
+    key = {"batch_id": batch.batch_id, "series_uid": series_uid}
+    row = db.execute(
+        _live_query(refresh=batch.refresh, move=batch.actions.move, of_one=True), key
+    ).one_or_none()
+    counts = None if row is None else _counts(batch, row)
     if counts is None:
         return
     db.execute(
@@ -75,7 +82,9 @@ def recount(db: Connection, batch: Batch, series_uid: str) -> None:
 
 def live_counts(db: Connection, batch: Batch) -> dict[str, Counts]:
     """The series whose kept counts are out of date, counted now."""
-    return _live(db, batch, ORDERS.c.counted.is_(False))
+    query = _live_query(refresh=batch.refresh, move=batch.actions.move, of_one=False)
+    rows = db.execute(query, {"batch_id": batch.batch_id}).all()
+    return {row.series_uid: _counts(batch, row) for row in rows}
 
 
 def kept_counts(row: Row[Any]) -> Counts:
@@ -137,11 +146,14 @@ def _add(sums: dict[str, int], counts: dict[str, int]) -> None:
         sums[key] += value
 
 
-def _live(db: Connection, batch: Batch, which: ColumnElement[bool]) -> dict[str, Counts]:
+@cache
+def _live_query(*, refresh: bool, move: bool, of_one: bool) -> Select[Any]:
+    """Made once: it is asked for every series that ends."""
     released = case((OUTCOMES.c.withheld == "", 1), else_=0)
     withheld = case((OUTCOMES.c.withheld != "", 1), else_=0)
-    delivered = func.count(DELIVERED.c.sop_instance_uid) if batch.actions.move else literal(0)
-    query = (
+    delivered = func.count(DELIVERED.c.sop_instance_uid) if move else literal(0)
+    one = ORDERS.c.series_uid == bindparam("series_uid")
+    return (
         select(
             ORDERS.c.series_uid,
             func.max(ORDERS.c.state).label("state"),
@@ -153,19 +165,19 @@ def _live(db: Connection, batch: Batch, which: ColumnElement[bool]) -> dict[str,
             func.sum(withheld).label("withheld"),
             delivered.label("delivered"),
         )
-        .select_from(_joined(batch))
-        .where(ORDERS.c.batch_id == batch.batch_id, which)
+        .select_from(_joined(refresh=refresh, move=move))
+        .where(ORDERS.c.batch_id == bindparam("batch_id"))
+        .where(one if of_one else ORDERS.c.counted.is_(False))
         .group_by(ORDERS.c.series_uid)
     )
-    return {row.series_uid: _counts(batch, row) for row in db.execute(query).all()}
 
 
-def _joined(batch: Batch) -> Any:
+def _joined(*, refresh: bool, move: bool) -> Any:
     same_instance = and_(
         RECEIVED.c.series_uid == EXPECTED.c.series_uid,
         RECEIVED.c.sop_instance_uid == EXPECTED.c.sop_instance_uid,
     )
-    if batch.refresh:
+    if refresh:
         same_instance = and_(same_instance, _fresh())
     else:
         same_instance = and_(same_instance, or_(ORDERS.c.evidence == "uids", _fresh()))
@@ -180,7 +192,7 @@ def _joined(batch: Batch) -> Any:
         .outerjoin(RECEIVED, same_instance)
         .outerjoin(OUTCOMES, _of_expected(OUTCOMES))
     )
-    return joined.outerjoin(DELIVERED, _of_expected(DELIVERED)) if batch.actions.move else joined
+    return joined.outerjoin(DELIVERED, _of_expected(DELIVERED)) if move else joined
 
 
 def _of_expected(table: Table) -> ColumnElement[bool]:

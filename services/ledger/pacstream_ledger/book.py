@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
-    Select,
     and_,
     bindparam,
     delete,
@@ -35,10 +35,14 @@ from pacstream_ledger.schema import (
     OUTBOX,
     OUTCOMES,
     RECEIVED,
+    ROWS,
 )
 from pacstream_ledger.throttle import Throttle
 
 CLASS_OF = {message.topic: message for message in MESSAGES}
+
+OUTBOX_SIZE = 200
+"""Messages that are looked up, and sent, at once."""
 
 BATCH = select(BATCHES.c.batch).where(BATCHES.c.batch_id == bindparam("batch_id"))
 CONTROL = select(BATCHES.c.control).where(BATCHES.c.batch_id == bindparam("batch_id"))
@@ -48,22 +52,39 @@ ORDER = select(ORDERS).where(
 ANY_RECEIVED = (
     select(RECEIVED.c.series_uid).where(RECEIVED.c.series_uid == bindparam("series_uid")).limit(1)
 )
-OUTBOX_HEAD = select(OUTBOX).order_by(OUTBOX.c.id).limit(200)
+OUTBOX_HEAD = (
+    select(OUTBOX).where(OUTBOX.c.id > bindparam("after")).order_by(OUTBOX.c.id).limit(OUTBOX_SIZE)
+)
+OUTBOX_SENT = delete(OUTBOX).where(OUTBOX.c.id <= bindparam("last"))
 REOPEN = (
     update(BATCHES)
     .where(BATCHES.c.batch_id == bindparam("the_batch"), BATCHES.c.finished_at.is_not(None))
     .values(finished_at=None, delivered=None)
 )
-"""Made once: what is looked up, or changed, for every fact."""
-
-
-def _without(sent: set[int]) -> Select[Any]:
-    return OUTBOX_HEAD.where(OUTBOX.c.id.not_in(sent))
+CHANGE_ORDER = update(ORDERS).where(
+    ORDERS.c.batch_id == bindparam("of_batch"), ORDERS.c.series_uid == bindparam("of_series")
+)
+ANY_IN = {
+    table: select(table.c.batch_id)
+    .where(table.c.batch_id == bindparam("batch_id"), table.c.state == bindparam("state"))
+    .limit(1)
+    for table in (ORDERS, ROWS)
+}
+"""Made once: what is asked or changed for every fact."""
 
 
 @lru_cache(maxsize=64)
 def _parsed(text: str) -> Batch:
     return Batch.model_validate_json(text)
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A message in the outbox, and the id of the one that led to it, if any."""
+
+    outbox_id: int
+    message: Message
+    cause: str
 
 
 def _nothing(batch_id: str) -> None:
@@ -98,29 +119,38 @@ class Book:
         self.round_pause_s = round_pause_s
         self.clock = clock
         self.gate = Gate(throttle or Throttle(), clock, disk_is_low)
-        self._sent: set[int] = set()
+        self._sent_until = 0
+        self._cause = ""
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction. It also forgets the messages that were sent since the last one, which
         saves a commit for each: after a crash they are sent once more."""
-        done = frozenset(self._sent)
         with self.engine.begin() as db:
-            if done:
-                db.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(done)))
+            if self._sent_until:
+                db.execute(OUTBOX_SENT, {"last": self._sent_until})
             yield db
-        self._sent -= done
+        self._sent_until = 0
 
-    def outbox(self) -> list[tuple[int, Message]]:
-        """Messages that follow from the recorded facts and are not yet marked as sent."""
+    @contextmanager
+    def caused_by(self, message_id: str) -> Iterator[None]:
+        """What is sent in this block follows from that message."""
+        self._cause = message_id
+        try:
+            yield
+        finally:
+            self._cause = ""
+
+    def outbox(self) -> list[Unsent]:
+        """The first messages that follow from the recorded facts and are not yet marked as sent, in
+        order; if there are fewer than `OUTBOX_SIZE`, that is all."""
         with self.engine.connect() as db:
-            unsent = OUTBOX_HEAD if not self._sent else _without(self._sent)
-            rows = db.execute(unsent).all()
-        return [(row.id, CLASS_OF[row.topic].parse(row.body)) for row in rows]
+            rows = db.execute(OUTBOX_HEAD, {"after": self._sent_until}).all()
+        return [Unsent(row.id, CLASS_OF[row.topic].parse(row.body), row.cause) for row in rows]
 
-    def sent(self, *outbox_ids: int) -> None:
-        """These messages are confirmed by the broker."""
-        self._sent.update(outbox_ids)
+    def sent(self, last: Unsent) -> None:
+        """This message of the outbox and all before it are confirmed by the broker."""
+        self._sent_until = last.outbox_id
 
     # Looking things up
 
@@ -146,8 +176,8 @@ class Book:
         return str(db.execute(query).scalar_one())
 
     def any_in(self, db: Connection, table: Any, batch_id: str, state: str) -> bool:
-        query = select(table.c.batch_id).where(table.c.batch_id == batch_id)
-        return db.execute(query.where(table.c.state == state).limit(1)).first() is not None
+        key = {"batch_id": batch_id, "state": state}
+        return db.execute(ANY_IN[table], key).first() is not None
 
     def control(self, db: Connection, batch_id: str) -> str:
         """running, paused or cancelled."""
@@ -232,7 +262,7 @@ class Book:
     # Writing
 
     def send(self, db: Connection, message: Message) -> None:
-        body = {"topic": message.topic, "body": message.model_dump_json()}
+        body = {"topic": message.topic, "body": message.model_dump_json(), "cause": self._cause}
         db.execute(insert(OUTBOX), body)
 
     def note_end_of_move(self, db: Connection, batch_id: str) -> None:
@@ -251,11 +281,8 @@ class Book:
         recount(db, batch, series_uid)
 
     def change(self, db: Connection, order: Row[Any], **values: object) -> None:
-        db.execute(
-            update(ORDERS)
-            .where(ORDERS.c.batch_id == order.batch_id, ORDERS.c.series_uid == order.series_uid)
-            .values(**values)
-        )
+        key = {"of_batch": order.batch_id, "of_series": order.series_uid}
+        db.execute(CHANGE_ORDER, {**key, **values})
 
     def again(self, db: Connection, order: Row[Any]) -> Row[Any]:
         """The order as it is now."""

@@ -1,6 +1,6 @@
 """What was promised, what has happened, and what follows from it.
 
-`Ledger.record` writes one fact in one transaction, together with the messages that follow from it
+`Ledger.record` writes facts in one transaction, together with the messages that follow from them
 (the outbox). Facts may come twice, late, or in any order. Everything compares sets of SOP Instance
 UIDs; nothing is ever counted up or down.
 """
@@ -49,15 +49,20 @@ from pacstream_ledger.states import LISTED, UNDER_WAY
 from pacstream_ledger.subjects import CONFLICT, refusal
 from pacstream_ledger.throttle import pacs_key, release_cost
 
+LAST_SEQUENCE = select(func.coalesce(func.max(ORDERS.c.sequence), 0))
+
 
 class Ledger(Retrieval):
     """Records facts: see `Book` for what it is made of."""
 
-    def record(self, message: Message, then: Callable[[Connection], None] | None = None) -> None:
-        """Write one fact and what follows from it, and in the same transaction what `then` does.
-        Safe to repeat."""
+    def record(self, *facts: Message, then: Callable[[Connection], None] | None = None) -> None:
+        """Write facts and what follows from them, and in the same transaction what `then` does: all
+        of it or nothing. Safe to repeat."""
         with self.writing() as db:
-            self._apply(db, message)
+            with self.finishing_at_the_end(db):
+                for fact in facts:
+                    with self.caused_by(fact.message_id):
+                        self._apply(db, fact)
             if then is not None:
                 then(db)
 
@@ -119,7 +124,7 @@ class Ledger(Retrieval):
     def _open_order(self, db: Connection, batch: Batch, found: SeriesFound) -> str:
         order = place_order(db, batch, found.series, found.pseudonym)
         key = {"batch_id": batch.batch_id, "series_uid": found.series.series_uid}
-        sequence = db.execute(select(func.coalesce(func.max(ORDERS.c.sequence), 0))).scalar_one()
+        sequence = db.execute(LAST_SEQUENCE).scalar_one()
         wanted = batch.actions.retrieves or batch.actions.move
         cancelled = self.control(db, batch.batch_id) == "cancelled"
         released = batch.actions.anonymize and not cancelled
@@ -131,22 +136,21 @@ class Ledger(Retrieval):
             self.reopen(db, batch.batch_id)
         expected = set(found.expected)
         promised = 0 if expected else found.expected_count or 0
-        db.execute(
-            insert(ORDERS).values(
-                **key,
-                sequence=sequence + 1,
-                order=order.model_dump_json(),
-                retrieval=retrieval,
-                state="pending",
-                reason=refused,
-                deidentification=f"failed:{refused}" if refused else "",
-                evidence=found.evidence,
-                expected_count=found.expected_count,
-                waiting_since=self.clock(),
-                counted=not self.has_any(db, found.series.series_uid),
-                n_expected=len(expected) or promised,
-            )
-        )
+        row = {
+            **key,
+            "sequence": sequence + 1,
+            "order": order.model_dump_json(),
+            "retrieval": retrieval,
+            "state": "pending",
+            "reason": refused,
+            "deidentification": f"failed:{refused}" if refused else "",
+            "evidence": found.evidence,
+            "expected_count": found.expected_count,
+            "waiting_since": self.clock(),
+            "counted": not self.has_any(db, found.series.series_uid),
+            "n_expected": len(expected) or promised,
+        }
+        db.execute(insert(ORDERS), row)
         insert_new(db, EXPECTED, [{**key, "sop_instance_uid": uid} for uid in sorted(expected)])
         if batch.actions.info and not cancelled:
             attributes = found.attributes

@@ -10,6 +10,8 @@ What is sent to a third node instead: `delivery`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, update
@@ -270,6 +272,19 @@ class Retrieval(Delivery):
 
     # The end
 
+    to_finish: set[str] | None = None
+
+    @contextmanager
+    def finishing_at_the_end(self, db: Connection) -> Iterator[None]:
+        """Let `finish_if_done` look at each batch once, at the end of this block."""
+        self.to_finish = batches = set[str]()
+        try:
+            yield
+        finally:
+            self.to_finish = None
+        for batch_id in sorted(batches):
+            self.finish_if_done(db, batch_id)
+
     def settle(self, db: Connection, batch: Batch, series_uid: str) -> None:
         """Give the series its last state once nothing is pending."""
         order = self.order_row(db, batch.batch_id, series_uid)
@@ -292,7 +307,11 @@ class Retrieval(Delivery):
         self.finish_if_done(db, batch.batch_id)
 
     def finish_if_done(self, db: Connection, batch_id: str) -> None:
-        """The batch has ended once every row and series has."""
+        """The batch has ended once every row and series has. While facts are recorded, this is
+        looked at after the last one."""
+        if self.to_finish is not None:
+            self.to_finish.add(batch_id)
+            return
         if self.any_in(db, ORDERS, batch_id, "pending") or self.any_in(
             db, ROWS, batch_id, "waiting"
         ):

@@ -25,6 +25,8 @@ AT_ONCE = 100
 
 UNTRIED_LIMIT_S = 24 * 3600.0
 
+ANY_WAITING = select(ORDERS.c.series_uid).where(ORDERS.c.retrieval == "waiting").limit(1)
+
 
 class Scheduler:
     """`stall_s`: a C-MOVE of which nothing is heard for so long has ended without an answer.
@@ -38,11 +40,11 @@ class Scheduler:
         self.untried_limit_s = untried_limit_s
         self._room = True
 
-    def record(self, message: Message) -> None:
-        """Write one fact, and release at once what it makes room for."""
-        frees = isinstance(message, SeriesMoved | WorkFailed)
-        brings = isinstance(message, SeriesFound) and self._room
-        self.ledger.record(message, then=self._release_all if frees or brings else None)
+    def record(self, *facts: Message) -> None:
+        """Write facts in one transaction, and release at once what they make room for."""
+        frees = any(isinstance(fact, SeriesMoved | WorkFailed) for fact in facts)
+        brings = self._room and any(isinstance(fact, SeriesFound) for fact in facts)
+        self.ledger.record(*facts, then=self._release_what_waits if frees or brings else None)
 
     def tick(self) -> None:
         """Do all that is due now. Call it about once a second."""
@@ -107,6 +109,12 @@ class Scheduler:
     def _with_work(self, db: Connection) -> list[str]:
         unfinished = select(BATCHES.c.pacs).where(BATCHES.c.finished_at.is_(None)).distinct()
         return list(db.execute(unfinished).scalars())
+
+    def _release_what_waits(self, db: Connection) -> None:
+        """As `_release_all`, for less if nothing waits, as in a batch that retrieves nothing."""
+        self._room = True
+        if db.execute(ANY_WAITING).first() is not None:
+            self._release_all(db)
 
     def _release_all(self, db: Connection) -> None:
         rooms = [self._release(db, pacs) for pacs in self._with_work(db)]

@@ -218,8 +218,10 @@ OUTBOX = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("topic", String(60), nullable=False),
     Column("body", Text, nullable=False),
+    Column("cause", String(40), nullable=False, server_default=""),
 )
-"""Messages that follow from what is recorded: same transaction, not yet confirmed."""
+"""Messages that follow from what is recorded: same transaction, not yet confirmed. `cause`: the id
+of the message that led to it."""
 
 Index("orders_by_retrieval", ORDERS.c.retrieval, ORDERS.c.due_at)
 Index("orders_by_turn", ORDERS.c.batch_id, ORDERS.c.retrieval, ORDERS.c.sequence)

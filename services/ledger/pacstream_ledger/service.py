@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pacstream.archive import Archive
-from pacstream.bus import Emitter, Service, answers_http, every, subscribes_to
+from pacstream.bus import Service, answers_http, every
 from pacstream.disk import Watermark
 from pacstream.errors import InputError
-from pacstream.messages import (
-    InfoWritten,
-    InstancesDeidentified,
-    InstancesReceived,
-    InstancesWithheld,
-    Message,
-    QueryAnswered,
-    QueryRequested,
-    SeriesConverted,
-    SeriesExported,
-    SeriesFound,
-    SeriesListed,
-    SeriesMoved,
-    WorkFailed,
-)
+from pacstream.gathering import gathers
+from pacstream.messages import Message
+from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
+from pacstream.topology import SUBSCRIPTIONS
 from pacstream_ledger import control, views
+from pacstream_ledger.book import OUTBOX_SIZE
 from pacstream_ledger.ledger import Ledger
 from pacstream_ledger.scheduler import Scheduler
 from pacstream_ledger.schema import open_database
@@ -62,16 +52,12 @@ class LedgerService(Service):
     name = "ledger"
     emit = Emitter()
 
-    def _record(self, message: Message) -> None:
-        with ONE_WRITER:
-            SCHEDULER.record(message)
-            self._send_what_follows()
-
     def _send_what_follows(self) -> None:
-        while pending := LEDGER.outbox():
-            for _, message in pending:
-                self.emit(message)
-            LEDGER.sent(*(outbox_id for outbox_id, _ in pending))
+        size = OUTBOX_SIZE
+        while size == OUTBOX_SIZE and (unsent := LEDGER.outbox()):
+            self.emit(*(one.message for one in unsent), causes=[one.cause for one in unsent])
+            LEDGER.sent(unsent[-1])
+            size = len(unsent)
 
     def _control(self, action: Callable[[], object]) -> Answer:
         """Do what an operator wants, and answer with what has come of it."""
@@ -91,53 +77,11 @@ class LedgerService(Service):
             SCHEDULER.tick()
             self._send_what_follows()
 
-    @subscribes_to(QueryRequested)
-    def on_query_requested(self, message: QueryRequested) -> None:
-        self._record(message)
-
-    @subscribes_to(SeriesFound)
-    def on_series_found(self, message: SeriesFound) -> None:
-        self._record(message)
-
-    @subscribes_to(QueryAnswered)
-    def on_query_answered(self, message: QueryAnswered) -> None:
-        self._record(message)
-
-    @subscribes_to(SeriesMoved)
-    def on_series_moved(self, message: SeriesMoved) -> None:
-        self._record(message)
-
-    @subscribes_to(SeriesListed)
-    def on_series_listed(self, message: SeriesListed) -> None:
-        self._record(message)
-
-    @subscribes_to(InstancesReceived)
-    def on_instances_received(self, message: InstancesReceived) -> None:
-        self._record(message)
-
-    @subscribes_to(InstancesDeidentified)
-    def on_instances_deidentified(self, message: InstancesDeidentified) -> None:
-        self._record(message)
-
-    @subscribes_to(InstancesWithheld)
-    def on_instances_withheld(self, message: InstancesWithheld) -> None:
-        self._record(message)
-
-    @subscribes_to(InfoWritten)
-    def on_info_written(self, message: InfoWritten) -> None:
-        self._record(message)
-
-    @subscribes_to(SeriesExported)
-    def on_series_exported(self, message: SeriesExported) -> None:
-        self._record(message)
-
-    @subscribes_to(SeriesConverted)
-    def on_series_converted(self, message: SeriesConverted) -> None:
-        self._record(message)
-
-    @subscribes_to(WorkFailed)
-    def on_work_failed(self, message: WorkFailed) -> None:
-        self._record(message)
+    @gathers(*SUBSCRIPTIONS["ledger"])
+    def on_facts(self, facts: Sequence[Message]) -> None:
+        with ONE_WRITER:
+            SCHEDULER.record(*facts)
+            self._send_what_follows()
 
     @answers_http("GET", "/batches")
     def batches(self, request: Any) -> Answer:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from pacstream.archive import Archive
-from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.bus import Service, subscribes_to
 from pacstream.messages import ListingRequested, QueryRequested
+from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
 from pacstream_query.associations import Associations
 from pacstream_query.finder import find_series
@@ -18,6 +21,9 @@ ASSOCIATIONS = Associations(
     connection_timeout_s=SETTINGS.connection_timeout_s,
 )
 
+AT_ONCE = 100
+"""Facts that share a confirm; more of a broad row do not wait in memory."""
+
 
 class QueryService(Service):
     name = "query"
@@ -25,8 +31,9 @@ class QueryService(Service):
 
     @subscribes_to(QueryRequested)
     def on_query_requested(self, message: QueryRequested) -> None:
-        for fact in find_series(message, ASSOCIATIONS, ARCHIVE):
-            self.emit(fact)
+        facts = find_series(message, ASSOCIATIONS, ARCHIVE)
+        while some := tuple(islice(facts, AT_ONCE)):
+            self.emit(*some)
 
     @subscribes_to(ListingRequested)
     def on_listing_requested(self, message: ListingRequested) -> None:

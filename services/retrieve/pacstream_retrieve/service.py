@@ -4,8 +4,9 @@ import atexit
 
 from pacstream.archive import Archive
 from pacstream.associations import Associations
-from pacstream.bus import Emitter, Service, subscribes_to
+from pacstream.bus import Service, subscribes_to
 from pacstream.messages import SeriesRequested
+from pacstream.outlet import Emitter
 from pacstream.receiving.siblings import Presence
 from pacstream.settings import MOST_MOVES, load_settings
 from pacstream_retrieve.retrieval import Means, retrieve

@@ -240,9 +240,9 @@ def test_what_follows_stays_in_the_outbox_until_it_is_sent(tmp_path: Path) -> No
     driven.ledger.record(driven.line.submit()[0])
     driven.ledger.record(make_found(batch, 2, 1))
     first = driven.ledger.outbox()
-    assert [message.topic for _, message in first] == ["info.requested"]
+    assert [one.message.topic for one in first] == ["info.requested"]
     assert driven.ledger.outbox() == first
-    driven.ledger.sent(first[0][0])
+    driven.ledger.sent(first[0])
     assert driven.ledger.outbox() == []
 
 
@@ -292,12 +292,12 @@ def test_batch_size_holds_the_next_group_until_the_wait_is_over(tmp_path: Path) 
         driven.scheduler.tick()
         return {
             message.order.series.series_uid
-            for _, message in driven.ledger.outbox()
+            for message in driven.unsent()
             if isinstance(message, SeriesRequested)
         }
 
     assert released() == {"1.2.1", "1.2.2"}
-    for message in [m for _, m in driven.ledger.outbox() if isinstance(m, SeriesRequested)]:
+    for message in [m for m in driven.unsent() if isinstance(m, SeriesRequested)]:
         for fact in driven.line.answer(message):
             driven.ledger.record(fact)
     driven.clock.now += 29.0
@@ -315,7 +315,7 @@ def test_no_more_series_are_under_way_than_allowed(tmp_path: Path) -> None:
         for fact in driven.line.answer(message):
             driven.ledger.record(fact)
     driven.scheduler.tick()
-    requests = [m for _, m in driven.ledger.outbox() if m.topic == "series.requested"]
+    requests = [m for m in driven.unsent() if m.topic == "series.requested"]
     assert len(requests) == 4
 
 
