@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from unittest import mock
 
-import pacstream_store_scp.__main__ as store_scp
 from pacstream.messages import Message
 from pacstream.publisher import Publisher
+from pacstream_store_scp import worker
+from pacstream_store_scp.__main__ import main
 
 
 class SilentPublisher(Publisher):
@@ -25,5 +26,5 @@ class SilentPublisher(Publisher):
 
 
 if __name__ == "__main__":
-    with mock.patch.object(store_scp, "Publisher", SilentPublisher):
-        sys.exit(store_scp.main())
+    with mock.patch.object(worker, "Publisher", SilentPublisher):
+        sys.exit(main())

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -68,17 +68,21 @@ class StackError(PacstreamError):
 
 @dataclass(frozen=True)
 class Program:
-    """Something that serves GET /health on PACSTREAM_HTTP_PORT. `command` follows Python's path."""
+    """Something that serves GET /health on PACSTREAM_HTTP_PORT. `command` follows Python's path.
+
+    `supervises`: it starts and replaces its replicas itself, behind one process of the stack.
+    """
 
     name: str
     command: tuple[str, ...]
     replicable: bool = True
+    supervises: bool = False
 
 
 PROGRAMS: tuple[Program, ...] = (
     Program("query", ("-m", "pacstream_query")),
     Program("retrieve", ("-m", "pacstream_retrieve")),
-    Program(STORE, ("-m", "pacstream_store_scp")),
+    Program(STORE, ("-m", "pacstream_store_scp"), supervises=True),
     Program("anonymizer", ("-m", "pacstream_anonymizer")),
     Program("converter", ("-m", "pacstream_converter")),
     Program("exporter", ("-m", "pacstream_exporter")),
@@ -137,7 +141,10 @@ def parse_replicas(text: str) -> dict[str, int]:
 
 
 def instances_of(programs: Sequence[Program], replicas: Mapping[str, int]) -> dict[str, Program]:
-    """Process names and the programs they run: `x`, or `x-1`, `x-2`, ... Raises InputError."""
+    """Process names and the programs they run: `x`, or `x-1`, `x-2`, ... Raises InputError.
+
+    What supervises its replicas is one process with `--workers`.
+    """
     known = {program.name: program for program in programs}
     for name, number in replicas.items():
         if name not in known:
@@ -155,6 +162,9 @@ def instances_of(programs: Sequence[Program], replicas: Mapping[str, int]) -> di
     instances: dict[str, Program] = {}
     for name, program in known.items():
         number = replicas.get(name, 1)
+        if program.supervises and name in replicas:
+            command = (*program.command, "--workers", str(number))
+            program, number = replace(program, command=command), 1
         names = [name] if number == 1 else [f"{name}-{index}" for index in range(1, number + 1)]
         instances |= dict.fromkeys(names, program)
     return instances

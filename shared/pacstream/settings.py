@@ -95,6 +95,11 @@ class Settings(BaseModel):
     store_associations: int = Field(
         default=100, ge=1, description="associations at once, in each process"
     )
+    store_workers: str = Field(
+        default="1",
+        pattern=r"^(auto|[1-9]\d?)$",
+        description="processes that share its port; auto: one for each core",
+    )
     store_read_timeout_s: float = Field(
         default=30.0, gt=0, description="time for each 128 KiB of a message that has begun"
     )
@@ -120,6 +125,13 @@ class Settings(BaseModel):
         """The AE titles that may associate with the store SCP; none: all."""
         titles = (title.strip() for title in self.store_calling_aets.split(","))
         return frozenset(title for title in titles if title)
+
+    @property
+    def store_processes(self) -> int:
+        """The store SCP's processes; `auto`: as many as there are cores that it may use."""
+        if self.store_workers == "auto":
+            return len(os.sched_getaffinity(0))
+        return int(self.store_workers)
 
     @property
     def database_url(self) -> str:

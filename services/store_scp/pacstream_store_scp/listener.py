@@ -9,13 +9,15 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from pynetdicom.transport import ThreadedAssociationServer
 
 from pacstream.dimse import new_ae
+from pacstream_store_scp.board import Place
 from pacstream_store_scp.conversation import Begin, Conversation
 from pacstream_store_scp.negotiation import VERIFICATION, Policy, RejectedAssociation
+from pacstream_store_scp.port import BACKLOG
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +27,19 @@ HANDLES_IN_RESERVE = 256
 IDLE_S = 2.0
 """How long an association may be silent when the process is to end."""
 POLL_S = 0.05
+GIVE_WAY_S = 0.002
+"""How long a worker leaves a waiting connection to those with fewer."""
 
 
 class SharedPortServer(ThreadedAssociationServer):
-    """Several processes listen on one port; the kernel spreads the associations over them."""
+    """Several processes may listen on one port.
 
-    allow_reuse_port = True
+    On sockets of their own: the kernel spreads the connections. On one socket that a supervisor
+    has opened (`place`): whoever has the fewest connections takes the next.
+    """
+
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = BACKLOG
 
     policy: Policy
     begin: Begin
@@ -40,25 +47,62 @@ class SharedPortServer(ThreadedAssociationServer):
     idle_s: float
     most_associations: int
     has_room: Callable[[], bool]
+    turned: Callable[[], None]
+    place: Place | None
 
-    def server_bind(self) -> None:
-        # pynetdicom's own server_bind leaves allow_reuse_port out
-        listener = cast(socket.socket, self.socket)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        super().server_bind()
-        # its time-out would be that of every connection
-        listener.settimeout(None)
+    def __init__(self, *given: Any, listener: socket.socket, **named: Any) -> None:
+        self._listener = listener
         self._conversations: set[Conversation] = set()
+        self._connections = 0
         self._established = 0
         self._lock = threading.Lock()
-        self._connections = most_connections()
+        self._most_connections = most_connections()
+        super().__init__(*given, **named)
+
+    def server_bind(self) -> None:
+        """The port is open already."""
+        cast(socket.socket, self.socket).close()
+        self.socket = self._listener
+        self.server_address = self._listener.getsockname()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection. Raises BlockingIOError if another worker has it or is to have it."""
+        if self.place is not None and not self.place.is_next():
+            time.sleep(GIVE_WAY_S)
+            raise BlockingIOError("another worker has fewer connections")
+        return super().get_request()
 
     def verify_request(self, request: object, client_address: object) -> bool:
         """No thread for a connection more than the process can bear."""
-        return len(self._conversations) < self._connections
+        return self._connections < self._most_connections
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._count(1)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._count(-1)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._connections += change
+            if self.place is not None:
+                self.place.entry.connections = self._connections
 
     def service_actions(self) -> None:
         """pynetdicom's collects garbage here, for association threads that we do not have."""
+        self.turned()
+
+    def server_close(self) -> None:
+        # pynetdicom's own shuts the socket down, and with it the port of all workers
+        self._listener.close()
 
     def shutdown(self) -> None:
         """Stop listening; associations under way go on."""
@@ -163,7 +207,7 @@ def most_connections() -> int:
 
 
 def new_server(
-    address: tuple[str, int],
+    listener: socket.socket,
     policy: Policy,
     begin: Begin,
     *,
@@ -171,14 +215,22 @@ def new_server(
     associations: int,
     read_s: float,
     idle_s: float,
+    turned: Callable[[], None],
+    place: Place | None,
 ) -> SharedPortServer:
-    """A storage SCP that listens, not yet serving. Raises OSError if the port is taken."""
+    """A storage SCP on a socket that listens, not yet serving. It calls `turned` at each turn."""
     ae = new_ae(policy.aet, read_s)
     ae.add_supported_context(VERIFICATION)
     server = cast(
         SharedPortServer,
-        ae.make_server(address, server_class=SharedPortServer, request_handler=ConnectionHandler),
+        ae.make_server(
+            listener.getsockname()[:2],
+            server_class=SharedPortServer,
+            request_handler=ConnectionHandler,
+            listener=listener,
+        ),
     )
     server.policy, server.begin, server.has_room = policy, begin, has_room
     server.read_s, server.idle_s, server.most_associations = read_s, idle_s, associations
+    server.turned, server.place = turned, place
     return server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import queue
 import threading
@@ -20,10 +19,11 @@ from pacstream.receiving.handover import WrittenInstance
 from pacstream.receiving.receiver import Receiver
 from pacstream.receiving.siblings import Presence, living, take_over
 from pacstream.settings import Settings
+from pacstream_store_scp.board import DISK_FULL, NO_BROKER, NOT_LISTENING, OK, STATUSES, Place
 from pacstream_store_scp.health import serve_health
 from pacstream_store_scp.listener import SharedPortServer, new_server
 from pacstream_store_scp.negotiation import Policy
-from pacstream_store_scp.port import holders
+from pacstream_store_scp.port import HTTP_PORT, not_listening, open_port
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,21 @@ HOLD_S = 10.0
 
 
 class StoreScp:
-    """Listens and serves from `start` to `stop`."""
+    """Listens and serves from `start` to `stop`.
 
-    def __init__(self, settings: Settings, publish: Publish, connect: Callable[[], None]) -> None:
+    With a `place` it is one of a supervisor's workers: it listens on the supervisor's socket, and
+    tells its health there instead of at a port of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        publish: Publish,
+        connect: Callable[[], None],
+        place: Place | None = None,
+    ) -> None:
         self._settings = settings
+        self._place = place
         self._archive = Archive(settings.data)
         self._handovers: queue.Queue[WrittenInstance] = queue.Queue(
             GROUPS_QUEUED * settings.commit_instances
@@ -69,7 +80,7 @@ class StoreScp:
         siblings = living(self._archive.run)
         try:
             self._server = self._listen(set(siblings.values()))
-            self._http = self._serve_health()
+            self._http = None if self._place else self._serve_health()
         except InputError:
             self._presence.end()
             raise
@@ -78,10 +89,10 @@ class StoreScp:
         threading.Thread(
             target=self._resume, args=(left.whole,), name="resume", daemon=True
         ).start()
+        self._listening = True
         threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="listener", daemon=True
         ).start()
-        self._listening = True
         settings = self._settings
         fields = {"aet": settings.store_aet, "port": settings.store_port}
         left_behind = {"resumed": len(left.whole), "stale_parts": left.removed}
@@ -106,29 +117,41 @@ class StoreScp:
         """Take no more associations, let those under way end, commit and announce the rest."""
         self._listening = False
         self._server.shutdown()
+        if self._place is not None:
+            self._place.entry.turned_s = 0.0
         self._server.drain(ASSOCIATION_GRACE_S)
         announced = self._committer.stop(COMMIT_GRACE_S)
-        self._http.shutdown()
+        if self._http is not None:
+            self._http.shutdown()
         self._presence.end()
         logs.event(log, "stopped", all_announced=announced)
 
     def health(self) -> tuple[bool, dict[str, object]]:
         """Whether instances are taken and announced, and what /health says of it."""
-        if not self._listening or not self._committer.is_alive():
-            status = "not listening"
-        elif not self._committer.broker_reached:
-            status = "waiting for the broker"
-        elif self._disk.is_reached():
-            status = "disk full"
-        else:
-            status = "ok"
+        status = self._status()
         fields: dict[str, object] = {
             "service": "store_scp",
-            "status": status,
+            "status": STATUSES[status],
             "associations": self._server.associations,
             "queued": self._handovers.qsize(),
         }
-        return status == "ok", fields
+        return status == OK, fields
+
+    def _status(self) -> int:
+        if not self._listening or not self._committer.is_alive():
+            return NOT_LISTENING
+        if not self._committer.broker_reached:
+            return NO_BROKER
+        return DISK_FULL if self._disk.is_reached() else OK
+
+    def _tell(self) -> None:
+        """What a worker says of itself; called by the listener at each of its turns."""
+        if self._place is not None:
+            entry = self._place.entry
+            entry.status = self._status()
+            entry.associations = self._server.associations
+            entry.queued = self._handovers.qsize()
+            entry.turned_s = time.monotonic()
 
     def _has_room(self) -> bool:
         return not self._disk.is_reached()
@@ -137,10 +160,11 @@ class StoreScp:
         self._handovers.put(written, timeout=HOLD_S)
 
     def _listen(self, siblings: set[int]) -> SharedPortServer:
-        settings = self._settings
-        # The kernel would share the port with the store SCP of another zone without a word.
-        if any(holder.pid not in siblings for holder in holders(settings.store_port)):
-            raise port_taken("PACSTREAM_STORE_PORT", settings.store_port)
+        settings, place = self._settings, self._place
+        if place is not None:
+            listener = place.listener
+        else:
+            listener = open_port(settings.store_host, settings.store_port, siblings)
         self._receiver = Receiver(
             self._archive,
             self._presence.token,
@@ -155,18 +179,17 @@ class StoreScp:
             settings.store_private_classes,
             settings.store_maximum_pdu,
         )
-        try:
-            return new_server(
-                (settings.store_host, settings.store_port),
-                policy,
-                self._receiver.begin,
-                has_room=self._has_room,
-                associations=settings.store_associations,
-                read_s=settings.store_read_timeout_s,
-                idle_s=settings.store_idle_timeout_s,
-            )
-        except OSError as error:
-            raise _not_listening(error, "PACSTREAM_STORE_PORT", settings.store_port) from None
+        return new_server(
+            listener,
+            policy,
+            self._receiver.begin,
+            has_room=self._has_room,
+            associations=settings.store_associations,
+            read_s=settings.store_read_timeout_s,
+            idle_s=settings.store_idle_timeout_s,
+            turned=self._tell,
+            place=place,
+        )
 
     def _serve_health(self) -> ThreadingHTTPServer:
         host, port = self._settings.http_host, self._settings.http_port
@@ -174,19 +197,4 @@ class StoreScp:
             return serve_health(host, port, self.health)
         except OSError as error:
             self._server.server_close()
-            raise _not_listening(error, "PACSTREAM_HTTP_PORT", port) from None
-
-
-def port_taken(variable: str, port: int) -> InputError:
-    """The error that names a taken port and, where /proc tells, who has it."""
-    by = ", ".join(f"{holder.name} (pid {holder.pid})" for holder in holders(port))
-    return InputError(
-        f"port {port} ({variable}) is taken" + (f" by {by}" if by else ""), code="port_taken"
-    )
-
-
-def _not_listening(error: OSError, variable: str, port: int) -> InputError:
-    if error.errno == errno.EADDRINUSE:
-        return port_taken(variable, port)
-    reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return InputError(f"can't listen on port {port} ({variable}): {reason}", code="port_unusable")
+            raise not_listening(error, HTTP_PORT, port) from None

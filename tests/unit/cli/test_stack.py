@@ -79,6 +79,14 @@ def test_replicas_are_numbered_and_single_processes_are_not() -> None:
     assert list(instances_of(programs, {"b": 2})) == ["a", "b-1", "b-2"]
 
 
+def test_replicas_of_the_store_scp_are_workers_of_one_process(stack: Stack) -> None:
+    stack.write_config({"store_scp": 3})
+
+    stores = {name: given for name, given in configured(stack).items() if "store" in name}
+    assert list(stores) == ["store_scp"]
+    assert stores["store_scp"][0].endswith("-m pacstream_store_scp --workers 3")
+
+
 def test_every_process_has_a_health_port_of_its_own(stack: Stack) -> None:
     stack.write_config({"anonymizer": 3})
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pynetdicom import AE
@@ -23,6 +18,7 @@ from pacstream.settings import Settings
 from tests.fakes.datasets import make_series
 from tests.fakes.sender import Sender
 from tests.fakes.upper_layer import Context, Instance, store_pdus
+from tests.unit.store_scp.processes import health_of, started, wait_until_listening
 from tests.unit.store_scp.scp import (
     EXPLICIT_LITTLE,
     Announcements,
@@ -38,46 +34,6 @@ from tests.unit.store_scp.scp import (
 )
 
 VERIFICATION = "1.2.840.10008.1.1"
-
-
-@contextmanager
-def started(data: Path, port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """`python -m pacstream_store_scp` with no broker to reach, listening."""
-    environ = {
-        **os.environ,
-        "PACSTREAM_DATA": str(data),
-        "PACSTREAM_STORE_HOST": "127.0.0.1",
-        "PACSTREAM_STORE_PORT": str(port),
-        "PACSTREAM_AMQP_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}/",
-        **variables,
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pacstream_store_scp"],
-        env=environ,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_until_listening(process: subprocess.Popen[str]) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if '"listening"' in line:
-            return
-    raise AssertionError("it ended without listening")
-
-
-def health_of(port: int) -> tuple[int, dict[str, object]]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as answer:
-        return answer.code, json.load(answer)
 
 
 def test_health_is_good_only_while_listening_with_a_broker(tmp_path: Path) -> None:
