@@ -14,6 +14,7 @@ from typing import ClassVar, cast
 from pynetdicom.transport import ThreadedAssociationServer
 
 from pacstream.dimse import new_ae
+from pacstream_store_scp.acceptance import Acceptance
 from pacstream_store_scp.conversation import Begin, Conversation
 from pacstream_store_scp.negotiation import VERIFICATION, Policy, RejectedAssociation
 
@@ -36,6 +37,7 @@ class SharedPortServer(ThreadedAssociationServer):
 
     policy: Policy
     begin: Begin
+    commitment: Acceptance
     read_s: float
     idle_s: float
     most_associations: int
@@ -94,6 +96,7 @@ class SharedPortServer(ThreadedAssociationServer):
             self.policy,
             admission,
             self.begin,
+            self.commitment,
             read_s=self.read_s,
             idle_s=self.idle_s,
         )
@@ -166,6 +169,7 @@ def new_server(
     address: tuple[str, int],
     policy: Policy,
     begin: Begin,
+    commitment: Acceptance,
     *,
     has_room: Callable[[], bool],
     associations: int,
@@ -180,5 +184,6 @@ def new_server(
         ae.make_server(address, server_class=SharedPortServer, request_handler=ConnectionHandler),
     )
     server.policy, server.begin, server.has_room = policy, begin, has_room
+    server.commitment = commitment
     server.read_s, server.idle_s, server.most_associations = read_s, idle_s, associations
     return server
