@@ -70,7 +70,7 @@ class Conversation:
         self._lock = threading.Lock()
         self._idle_since: float | None = None
         self._ending = False
-        self._notices = Notices(self._lock, lambda: self._idle_since is not None, self._wire.send)
+        self._notices = Notices(self._lock, self._wire.send)
         self.received = 0
 
     def run(self) -> None:
@@ -217,7 +217,9 @@ class Conversation:
         pdus = partial(commands.pdus, context_id, longest=self._maximum_pdu)
         event = pdus(report.encoded(transfer_syntax), kind=0)
         return self._notices.send(
-            lambda number: pdus(report.command_set(number)) + event, RESPONSE_S
+            lambda number: pdus(report.command_set(number)) + event,
+            lambda: self._idle_since is not None,
+            RESPONSE_S,
         )
 
     def _short_data_set(self, context_id: int) -> bytes | None:

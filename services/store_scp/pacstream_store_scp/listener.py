@@ -154,6 +154,10 @@ class ConnectionHandler(socketserver.BaseRequestHandler):
         finally:
             connection.close()
 
+    def finish(self) -> None:
+        """A report that is under way may still know the connection: closed it is all the same."""
+        cast(socket.socket, self.request).close()
+
 
 def most_connections() -> int:
     """Connections that one process takes: as many as its file handles allow, 2,000 at most."""

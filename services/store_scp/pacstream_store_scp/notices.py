@@ -12,28 +12,26 @@ MESSAGE_IDS = 0xFFFF
 
 
 class Notices:
-    """What is outstanding on one association. `send` is called by other threads than its own.
+    """What is outstanding on one association. `send` is called by other threads than its own, and
+    `write`, which may raise GoneError, under `lock` only."""
 
-    `lock` is the one under which the association's thread tells `is_quiet`: that it waits for a
-    message to begin, and itself sends nothing.
-    """
-
-    def __init__(
-        self, lock: threading.Lock, is_quiet: Callable[[], bool], write: Callable[[bytes], None]
-    ) -> None:
-        """`write` may raise GoneError."""
+    def __init__(self, lock: threading.Lock, write: Callable[[bytes], None]) -> None:
         self._lock = lock
-        self._is_quiet = is_quiet
         self._write = write
         self._answers: dict[int, SimpleQueue[int | None]] = {}
         self._sent = 0
         self._ended = False
         self.waiting: list[bytes] = []
 
-    def send(self, message: Callable[[int], bytes], patience_s: float) -> int | None:
-        """Send the PDUs that `message` makes of a message ID, as soon as no message of the peer is
-        under way. The status of the response; None if there is none in `patience_s`, or the
-        association ends."""
+    def send(
+        self, message: Callable[[int], bytes], is_quiet: Callable[[], bool], patience_s: float
+    ) -> int | None:
+        """Send the PDUs that `message` makes of a message ID; if the association is not quiet now,
+        its thread does that by `flush` when it is: no message of the peer is under way then, and
+        the thread itself sends nothing.
+
+        The status of the response; None if there is none in `patience_s`, or the association ends.
+        """
         answer: SimpleQueue[int | None] = SimpleQueue()
         with self._lock:
             if self._ended:
@@ -44,7 +42,7 @@ class Notices:
             self.waiting.append(pdus)
         try:
             with self._lock:
-                if self._is_quiet():
+                if is_quiet():
                     self.flush()
             return answer.get(timeout=patience_s)
         except (GoneError, Empty):

@@ -103,12 +103,20 @@ class Reporter:
             self._changed.notify()
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
-            try:
-                self._serve(job)
-            except Exception:
-                # the record stays: the next process tries again
-                log.exception("a commitment report failed")
+        while self._serve_next():
+            pass
+
+    def _serve_next(self) -> bool:
+        """Nothing of the job, which knows an association, outlives it."""
+        job = self._next()
+        if job is None:
+            return False
+        try:
+            self._serve(job)
+        except Exception:
+            # the record stays: the next process tries again
+            log.exception("a commitment report failed")
+        return True
 
     def _next(self) -> _Job | None:
         with self._changed:

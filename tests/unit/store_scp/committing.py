@@ -6,6 +6,7 @@ import queue
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
@@ -32,6 +33,7 @@ class Reports:
         title = event.assoc.requestor.ae_title
         if roles is not None:
             self.by.append((title, bool(roles.scu_role), bool(roles.scp_role)))
+        assert event.event_type is not None
         self.told.put((event.event_type, event.event_information))
         return self.status, None
 
@@ -85,19 +87,23 @@ def listening(port: int, reports: Reports) -> Iterator[None]:
     try:
         yield
     finally:
+        assert server is not None
         server.shutdown()
 
 
 def ask(
     association: Association,
     references: Sequence[tuple[str, str]],
-    transaction: str | None = None,
-    **command: object,
+    **command: Any,
 ) -> int:
     """N-ACTION: its status."""
-    chosen = {"action_type": 1, "class_uid": PUSH_MODEL, "instance_uid": PUSH_MODEL_INSTANCE}
-    action = request(references, transaction or new_transaction())
-    answer, _ = association.send_n_action(action, **(chosen | command))  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {
+        "action_type": 1,
+        "class_uid": PUSH_MODEL,
+        "instance_uid": PUSH_MODEL_INSTANCE,
+    }
+    action = request(references, new_transaction())
+    answer, _ = association.send_n_action(action, **(chosen | command))
     return int(answer.Status)
 
 
