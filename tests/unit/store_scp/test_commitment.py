@@ -201,9 +201,10 @@ def test_an_instance_of_this_process_is_waited_for_until_it_has_its_name(tmp_pat
     archive.series_folder(SERIES).mkdir(parents=True)
     holdings = Holdings(archive, 2.0)
     holdings.note(SERIES, instance.sop_instance)
-    content = file_meta(CT, instance.sop_instance, instance.syntax) + instance.data
+    part = tmp_path / "part"
+    part.write_bytes(file_meta(CT, instance.sop_instance, instance.syntax) + instance.data)
     final = archive.instance_path(SERIES, instance.sop_instance)
-    commit = threading.Timer(0.3, final.write_bytes, [content])
+    commit = threading.Timer(0.3, part.rename, [final])
     commit.start()
     try:
         assert holdings.failures([Reference(CT, instance.sop_instance)]) == [0]
