@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pacstream.errors import InputError
 
@@ -15,6 +16,10 @@ MOST_MOVES = 32
 """C-MOVEs that one retrieve process can have under way. How many it has, the ledger decides."""
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
+
+
+PLACE = re.compile(r"\s*([^\\=,]{1,16}?)\s*=\s*(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:]+):(\d{1,5})\s*")
+"""AET=host:port; an IPv6 address in brackets."""
 
 
 class Settings(BaseModel):
@@ -106,6 +111,10 @@ class Settings(BaseModel):
     store_idle_timeout_s: float = Field(
         default=60.0, gt=0, description="longest silence between two messages"
     )
+    store_commitment_peers: str = Field(
+        default="",
+        description="where storage commitment is reported to: AET=host:port, separated by commas",
+    )
     durable_ack: bool = Field(
         default=False, description="answer a C-STORE when the instance is durable, not before"
     )
@@ -134,6 +143,17 @@ class Settings(BaseModel):
         return int(self.store_workers)
 
     @property
+    def commitment_peers(self) -> dict[str, tuple[str, int]]:
+        """Address and port of senders that wait for storage commitment, by AE title."""
+        return _places(self.store_commitment_peers)
+
+    @field_validator("store_commitment_peers")
+    @classmethod
+    def _are_places(cls, text: str) -> str:
+        _places(text)
+        return text
+
+    @property
     def database_url(self) -> str:
         return self.ledger_url or f"sqlite:///{self.data.absolute() / 'state' / 'ledger.db'}"
 
@@ -158,3 +178,16 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             for item in error.errors()
         )
         raise InputError(f"wrong settings in the environment: {problems}") from None
+
+
+def _places(text: str) -> dict[str, tuple[str, int]]:
+    """Raises ValueError for what is no list of AET=host:port, or names a title twice."""
+    places: dict[str, tuple[str, int]] = {}
+    for entry in text.split(",") if text.strip() else ():
+        place = PLACE.fullmatch(entry)
+        if place is None or not 1 <= int(place[3]) <= 65535:
+            raise ValueError("AET=host:port, separated by commas, is expected")
+        if place[1] in places:
+            raise ValueError("an AE title is named twice")
+        places[place[1]] = (place[2].strip("[]"), int(place[3]))
+    return places

@@ -1,4 +1,4 @@
-"""DIMSE command sets (PS3.7 sections 6.3 and 9.3): Implicit VR Little Endian, always.
+"""DIMSE command sets (PS3.7 sections 6.3, 9.3 and 10.3): Implicit VR Little Endian, always.
 
 Only what a storage SCP needs of them, so that no data set object is made for each instance.
 """
@@ -14,13 +14,14 @@ from pacstream_store_scp.wire import P_DATA, PDU_HEADER, PDV_HEADER, ViolationEr
 C_STORE_RQ, C_ECHO_RQ, N_ACTION_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0130, 0x0FFF
 N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP = 0x0100, 0x8100
 RESPONSE = 0x8000
-NO_DATA_SET = 0x0101
+WITH_DATA_SET, NO_DATA_SET = 0x0001, 0x0101
 IS_COMMAND, IS_LAST = 1, 2
 """Bits of a message control header (PS3.8 section E.2)."""
 
 SOP_CLASS, COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
 REQUESTED_SOP_CLASS, DATA_SET_TYPE, STATUS = 0x0003, 0x0800, 0x0900
 SOP_INSTANCE, REQUESTED_SOP_INSTANCE = 0x1000, 0x1001
+EVENT_TYPE, ACTION_TYPE = 0x1002, 0x1008
 
 LONGEST = 1 << 14
 """Bytes of a command set. Those of the standard need less than 1 kB."""
@@ -58,10 +59,10 @@ class Command:
         sop_instance = self._first(SOP_INSTANCE, REQUESTED_SOP_INSTANCE)
         values = [
             (SOP_CLASS, sop_class),
-            (COMMAND_FIELD, _us(self.field | RESPONSE)),
-            (RESPONDED_TO, _us(self.number(MESSAGE_ID))),
-            (DATA_SET_TYPE, _us(NO_DATA_SET)),
-            (STATUS, _us(status)),
+            (COMMAND_FIELD, us(self.field | RESPONSE)),
+            (RESPONDED_TO, us(self.number(MESSAGE_ID))),
+            (DATA_SET_TYPE, us(NO_DATA_SET)),
+            (STATUS, us(status)),
             (SOP_INSTANCE, sop_instance),
         ]
         return encoded([(element, value) for element, value in values if value])
@@ -77,20 +78,26 @@ def encoded(values: list[tuple[int, bytes]]) -> bytes:
     return ELEMENT.pack(0, 0, 4) + pack_struct("<I", len(body)) + body
 
 
-def pdus(context_id: int, command_set: bytes, longest: int) -> bytes:
-    """A command set in P-DATA-TF PDUs (PS3.8 section 9.3.5) of `longest` bytes each; 0: in one."""
-    if not longest or len(command_set) + PDV_HEADER.size <= longest:
-        return _pdu(context_id, command_set, IS_COMMAND | IS_LAST)
+def pdus(context_id: int, content: bytes, longest: int, kind: int = IS_COMMAND) -> bytes:
+    """A command set, or with `kind` 0 a data set, in P-DATA-TF PDUs (PS3.8 section 9.3.5) of
+    `longest` bytes each; 0: in one."""
+    if not longest or len(content) + PDV_HEADER.size <= longest:
+        return _pdu(context_id, content, kind | IS_LAST)
     size = max(2, longest - PDV_HEADER.size)
-    starts = range(0, len(command_set), size)
+    starts = range(0, len(content), size)
     return b"".join(
         _pdu(
             context_id,
-            command_set[start : start + size],
-            IS_COMMAND | (IS_LAST if start == starts[-1] else 0),
+            content[start : start + size],
+            kind | (IS_LAST if start == starts[-1] else 0),
         )
         for start in starts
     )
+
+
+def us(number: int) -> bytes:
+    """A US value."""
+    return number.to_bytes(2, "little")
 
 
 def _pdu(context_id: int, fragment: bytes, flags: int) -> bytes:
@@ -112,7 +119,3 @@ def _elements(encoded: bytes) -> dict[int, bytes]:
     except error:
         raise ViolationError(ViolationError.INVALID_PARAMETER) from None
     return values
-
-
-def _us(number: int) -> bytes:
-    return number.to_bytes(2, "little")

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RP
@@ -19,8 +20,12 @@ from pacstream import logs
 from pacstream.receiving.part10 import FileMeta
 from pacstream.receiving.reception import Reception
 from pacstream_store_scp import commands
+from pacstream_store_scp.acceptance import Acceptance, Titles
 from pacstream_store_scp.commands import Command
+from pacstream_store_scp.commitment import LONGEST_REQUEST, PUSH_MODEL, Report
 from pacstream_store_scp.negotiation import Accepted, Policy, RejectedAssociation, negotiate
+from pacstream_store_scp.notices import Notices
+from pacstream_store_scp.reports import RESPONSE_S
 from pacstream_store_scp.wire import GoneError, ReleaseRequested, ViolationError, Wire
 
 log = logging.getLogger(__name__)
@@ -48,6 +53,7 @@ class Conversation:
         policy: Policy,
         admission: Admission,
         begin: Begin,
+        commitment: Acceptance,
         *,
         read_s: float,
         idle_s: float,
@@ -57,19 +63,20 @@ class Conversation:
         self._policy = policy
         self._admission = admission
         self._begin = begin
+        self._commitment = commitment
+        self._titles = Titles("", "")
         self._contexts: dict[int, tuple[str, str]] = {}
         self._maximum_pdu = 0
         self._lock = threading.Lock()
         self._idle_since: float | None = None
         self._ending = False
+        self._notices = Notices(self._lock, self._wire.send)
         self.received = 0
 
     def run(self) -> None:
         """Until the association ends, whichever way."""
         try:
-            if self._associate():
-                while True:
-                    self._message()
+            self._converse()
         except ReleaseRequested:
             self._wire.end(A_RELEASE_RP().encode())
         except ViolationError as violation:
@@ -79,6 +86,14 @@ class Conversation:
             if gone.reason != "aborted":
                 self._tell_end(gone.reason)
                 self._wire.end(_abort(BY_USER if self._ending else BY_PROVIDER, 0))
+
+    def _converse(self) -> None:
+        try:
+            if self._associate():
+                while True:
+                    self._message()
+        finally:
+            self._notices.end()
 
     def hang_up(self, after_s: float = 0.0) -> None:
         """End the association if no message is under way and none has been for `after_s`."""
@@ -107,6 +122,7 @@ class Conversation:
             self._wire.end(rejected.pdu())
             return False
         self._contexts, self._maximum_pdu = accepted.contexts, accepted.maximum_pdu
+        self._titles = Titles(accepted.calling_aet, accepted.called_aet)
         self._wire.send(accepted.pdu)
         return True
 
@@ -122,19 +138,30 @@ class Conversation:
         abstract_syntax, transfer_syntax = self._contexts[context_id]
         if command.field == commands.C_STORE_RQ and abstract_syntax not in self._policy.services:
             status = self._store(context_id, command, transfer_syntax)
+        elif command.field == commands.N_ACTION_RQ and abstract_syntax == PUSH_MODEL:
+            self._commit(context_id, command, transfer_syntax)
+            return
         else:
             if command.has_data_set:
                 self._skip(context_id)
+            if command.field == commands.N_EVENT_REPORT_RSP:
+                number = command.number
+                self._notices.answered(number(commands.RESPONDED_TO), number(commands.STATUS))
             echo = command.field == commands.C_ECHO_RQ
             status = SUCCESS if echo else UNRECOGNIZED_OPERATION
         if command.is_request:
-            response = command.response(status)
-            self._wire.send(commands.pdus(context_id, response, self._maximum_pdu))
+            self._respond(context_id, command, status)
+
+    def _respond(self, context_id: int, command: Command, status: int) -> None:
+        response = command.response(status)
+        self._wire.send(commands.pdus(context_id, response, self._maximum_pdu))
 
     def _command(self) -> tuple[int, Command]:
         self._wire.wait_for_message()
         with self._lock:
             self._idle_since = time.monotonic()
+            if self._notices.waiting:
+                self._notices.flush()
         piece = self._wire.piece()
         with self._lock:
             self._idle_since = None
@@ -173,6 +200,38 @@ class Conversation:
             return PROCESSING_FAILURE
         self.received += 1
         return status
+
+    def _commit(self, context_id: int, command: Command, transfer_syntax: str) -> None:
+        """Take a request for storage commitment (PS3.7 section 10.1.4); its report follows."""
+        data_set = self._short_data_set(context_id) if command.has_data_set else b""
+        status, record = self._commitment.accept(command, data_set, transfer_syntax, self._titles)
+        try:
+            self._respond(context_id, command, status)
+        finally:
+            if record is not None:
+                line = partial(self._report, context_id, transfer_syntax)
+                self._commitment.begin(record, line)
+
+    def _report(self, context_id: int, transfer_syntax: str, report: Report) -> int | None:
+        """Called by another thread."""
+        pdus = partial(commands.pdus, context_id, longest=self._maximum_pdu)
+        event = pdus(report.encoded(transfer_syntax), kind=0)
+        return self._notices.send(
+            lambda number: pdus(report.command_set(number)) + event,
+            lambda: self._idle_since is not None,
+            RESPONSE_S,
+        )
+
+    def _short_data_set(self, context_id: int) -> bytes | None:
+        """None for one that is longer than 4 MiB."""
+        content = bytearray()
+
+        def take(piece: memoryview) -> None:
+            if len(content) <= LONGEST_REQUEST:
+                content.extend(piece)
+
+        self._data_set(context_id, take)
+        return bytes(content) if len(content) <= LONGEST_REQUEST else None
 
     def _skip(self, context_id: int) -> None:
         self._data_set(context_id, lambda content: None)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, cast
 from pynetdicom.transport import ThreadedAssociationServer
 
 from pacstream.dimse import new_ae
+from pacstream_store_scp.acceptance import Acceptance
 from pacstream_store_scp.board import Place
 from pacstream_store_scp.conversation import Begin, Conversation
 from pacstream_store_scp.negotiation import VERIFICATION, Policy, RejectedAssociation
@@ -43,6 +44,7 @@ class SharedPortServer(ThreadedAssociationServer):
 
     policy: Policy
     begin: Begin
+    commitment: Acceptance
     read_s: float
     idle_s: float
     most_associations: int
@@ -138,6 +140,7 @@ class SharedPortServer(ThreadedAssociationServer):
             self.policy,
             admission,
             self.begin,
+            self.commitment,
             read_s=self.read_s,
             idle_s=self.idle_s,
         )
@@ -195,6 +198,10 @@ class ConnectionHandler(socketserver.BaseRequestHandler):
         finally:
             connection.close()
 
+    def finish(self) -> None:
+        """A report that is under way may still know the connection: closed it is all the same."""
+        cast(socket.socket, self.request).close()
+
 
 def most_connections() -> int:
     """Connections that one process takes: as many as its file handles allow, 2,000 at most."""
@@ -210,6 +217,7 @@ def new_server(
     listener: socket.socket,
     policy: Policy,
     begin: Begin,
+    commitment: Acceptance,
     *,
     has_room: Callable[[], bool],
     associations: int,
@@ -231,6 +239,7 @@ def new_server(
         ),
     )
     server.policy, server.begin, server.has_room = policy, begin, has_room
+    server.commitment = commitment
     server.read_s, server.idle_s, server.most_associations = read_s, idle_s, associations
     server.turned, server.place = turned, place
     return server

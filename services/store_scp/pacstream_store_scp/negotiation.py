@@ -22,6 +22,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
 from pacstream import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from pacstream_store_scp.commitment import PUSH_MODEL
 from pacstream_store_scp.wire import ViolationError
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 VERIFICATION = "1.2.840.10008.1.1"
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+PLAIN_SYNTAXES = ["1.2.840.10008.1.2.1", IMPLICIT_LITTLE, "1.2.840.10008.1.2.2"]
+"""Not deflated: the length of what is received would not limit what it becomes."""
 ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
 """Results of a context (PS3.8 table 9-18)."""
 
@@ -69,7 +72,7 @@ class Policy:
     require_called_aet: bool = False
     private_classes: bool = True
     maximum_pdu: int = 131072
-    services: tuple[str, ...] = (VERIFICATION,)
+    services: tuple[str, ...] = (VERIFICATION, PUSH_MODEL)
     """Abstract syntaxes beside storage."""
 
 
@@ -82,6 +85,7 @@ class Accepted:
     calling_aet: str
     maximum_pdu: int = field(default=0)
     """Longest P-DATA-TF PDU that the peer takes, in bytes; 0: no limit."""
+    called_aet: str = ""
 
 
 def negotiate(request: bytes, policy: Policy) -> Accepted:
@@ -106,10 +110,12 @@ def negotiate(request: bytes, policy: Policy) -> Accepted:
         )
         for context in contexts if context.result == 0
     }  # fmt: skip
-    extended = list(_extended(items, {abstract for abstract, _ in accepted.values()}))
+    stored = {abstract for abstract, _ in accepted.values()} - set(policy.services)
+    extended = list(_extended(items, stored))
     limits = [i.maximum_length_received for i in items if isinstance(i, MaximumLengthNotification)]
     answer = _answer(asked, contexts, [*role_answers, *extended], policy)
-    return Accepted(answer, accepted, asked.calling_ae_title.strip(), limits[0] if limits else 0)
+    calling, called = asked.calling_ae_title.strip(), asked.called_ae_title.strip()
+    return Accepted(answer, accepted, calling, limits[0] if limits else 0, called)
 
 
 def _decoded(request: bytes) -> Any:
@@ -152,17 +158,26 @@ def _contexts(
         else:
             results.append(_with(context, ABSTRACT_SYNTAX_NOT_SUPPORTED))
     stored = {str(context.abstract_syntax) for context in results if context.result == ACCEPTED}
-    supported = [build_context(service) for service in policy.services]
+    supported = [_supported(service) for service in policy.services]
     negotiated, other_roles = negotiate_as_acceptor(others, supported, roles)
     answers = [*_storage_roles(stored, roles), *other_roles]
     return sorted(results + negotiated, key=lambda c: cast(int, c.context_id)), answers
+
+
+def _supported(service: str) -> PresentationContext:
+    """What is taken beside storage. A sender that asks for roles may be the SCU."""
+    context = build_context(service, PLAIN_SYNTAXES if service == PUSH_MODEL else None)
+    if service == PUSH_MODEL:
+        context.scu_role, context.scp_role = True, False
+    return context
 
 
 def _with(proposed: PresentationContext, result: int) -> PresentationContext:
     """The answer to one context. Of its transfer syntaxes the sender's first is accepted."""
     answer = PresentationContext()
     answer.context_id = proposed.context_id
-    answer.abstract_syntax = proposed.abstract_syntax
+    # a context without one is refused, but it is answered
+    answer.abstract_syntax = proposed.abstract_syntax or UID(VERIFICATION)
     answer.transfer_syntax = proposed.transfer_syntax[:1] or [UID(IMPLICIT_LITTLE)]
     answer.result = result
     return answer
@@ -178,11 +193,11 @@ def _storage_roles(stored: set[str], roles: Roles) -> Iterable[SCP_SCU_RoleSelec
             yield answer
 
 
-def _extended(items: Iterable[Any], accepted: set[str]) -> Iterable[SOPClassExtendedNegotiation]:
+def _extended(items: Iterable[Any], stored: set[str]) -> Iterable[SOPClassExtendedNegotiation]:
     """The answer to senders that negotiate the level of storage (PS3.7 section D.3.3.5)."""
     for item in items:
         asked = isinstance(item, SOPClassExtendedNegotiation)
-        if asked and str(item.sop_class_uid) in accepted - {VERIFICATION}:
+        if asked and str(item.sop_class_uid) in stored:
             answer = SOPClassExtendedNegotiation()
             answer.sop_class_uid = item.sop_class_uid
             answer.service_class_application_information = STORAGE_EXTENSION

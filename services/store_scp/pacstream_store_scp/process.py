@@ -19,16 +19,21 @@ from pacstream.receiving.handover import WrittenInstance
 from pacstream.receiving.receiver import Receiver
 from pacstream.receiving.siblings import Presence, living, take_over
 from pacstream.settings import Settings
+from pacstream_store_scp.acceptance import Acceptance
 from pacstream_store_scp.board import DISK_FULL, NO_BROKER, NOT_LISTENING, OK, STATUSES, Place
 from pacstream_store_scp.health import serve_health
+from pacstream_store_scp.holdings import Holdings
 from pacstream_store_scp.listener import SharedPortServer, new_server
 from pacstream_store_scp.negotiation import Policy
 from pacstream_store_scp.port import HTTP_PORT, not_listening, open_port
+from pacstream_store_scp.reports import Reporter
+from pacstream_store_scp.transactions import Transactions
 
 log = logging.getLogger(__name__)
 
 ASSOCIATION_GRACE_S = 20.0
 COMMIT_GRACE_S = 10.0
+REPORT_GRACE_S = 2.0
 GROUPS_QUEUED = 4
 POLL_S = 0.05
 DISK_REMEMBERED_S = 0.25
@@ -65,6 +70,7 @@ class StoreScp:
             delay_s=settings.commit_ms / 1000,
             at_once=settings.durable_ack,
         )
+        self._holdings = Holdings(self._archive)
         self._disk = Watermark(
             self._archive.incoming,
             size=settings.disk_full_bytes,
@@ -78,6 +84,10 @@ class StoreScp:
         started = time.time()
         self._presence = Presence(self._archive.run)
         siblings = living(self._archive.run)
+        self._transactions = Transactions(self._archive, self._presence.token)
+        self._reporter = Reporter(
+            self._transactions, self._holdings, self._settings.commitment_peers
+        )
         try:
             self._server = self._listen(set(siblings.values()))
             self._http = None if self._place else self._serve_health()
@@ -86,6 +96,8 @@ class StoreScp:
             raise
         left = take_over(self._archive, self._presence.token, set(siblings), started)
         self._committer.start()
+        self._reporter.start()
+        self._reporter.resume(self._transactions.take_over(siblings, started))
         threading.Thread(
             target=self._resume, args=(left.whole,), name="resume", daemon=True
         ).start()
@@ -121,6 +133,7 @@ class StoreScp:
             self._place.entry.turned_s = 0.0
         self._server.drain(ASSOCIATION_GRACE_S)
         announced = self._committer.stop(COMMIT_GRACE_S)
+        self._reporter.stop(REPORT_GRACE_S)
         if self._http is not None:
             self._http.shutdown()
         self._presence.end()
@@ -157,6 +170,7 @@ class StoreScp:
         return not self._disk.is_reached()
 
     def _hand_over(self, written: WrittenInstance) -> None:
+        self._holdings.note(written.series_uid, written.sop_instance_uid)
         self._handovers.put(written, timeout=HOLD_S)
 
     def _listen(self, siblings: set[int]) -> SharedPortServer:
@@ -183,6 +197,7 @@ class StoreScp:
             listener,
             policy,
             self._receiver.begin,
+            Acceptance(self._transactions, self._reporter, self._has_room),
             has_room=self._has_room,
             associations=settings.store_associations,
             read_s=settings.store_read_timeout_s,
