@@ -299,6 +299,18 @@ def test_a_context_that_is_none_is_answered_or_refused(
     assert kinds and kinds <= {ASSOCIATE_AC, ASSOCIATE_RJ, ABORT}
 
 
+def test_a_context_without_an_abstract_syntax_is_answered(scp: WatchedScp) -> None:
+    syntax = b"1.2.840.10008.1.2.4.90.11"
+    request = associate_rq([CT_CONTEXT]).replace(item(0x30, CT.encode()), item(0x40, syntax))
+    assert item(0x30, CT.encode()) not in request
+    with scp.connect() as bad:
+        bad.send(request)
+        bad.half_close()
+        kinds = {answer.kind for answer in bad.rest()}
+
+    assert kinds and kinds <= {ASSOCIATE_AC, ASSOCIATE_RJ, ABORT}
+
+
 USER_ITEMS = {
     "unknown": item(0x5F, PLANTED.encode()),
     "empty identity": item(0x58, b""),
