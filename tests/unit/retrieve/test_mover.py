@@ -366,6 +366,23 @@ def test_a_move_to_another_destination_is_a_c_move_whatever_the_pacs_prefers(
     assert len(Archive(third.data).instances(series[0].SeriesInstanceUID)) == 2
 
 
+def test_a_move_of_one_of_six_series_pushes_five_instances_and_not_thirty(bench: Bench) -> None:
+    """PACSIFIER's --move, at PATIENT level, pushed all that the patient has."""
+    six = [make_series("P100", instances=5, series_number=number) for number in range(6)]
+    third = new_settings(bench.settings.data.parent / "third")
+    for series in six:
+        Archive(third.data).write_order(order_for(series[0]))
+    with (
+        running(third, Announcements()),
+        pacs_for(third, [instance for series in six for instance in series]) as pacs,
+    ):
+        moved = bench.ask(request_for(pacs.node(), six[2][0], move=True))
+
+    assert (moved.reason, counters(moved)) == ("", (5, 0, 0))
+    arrived = [len(Archive(third.data).instances(one[0].SeriesInstanceUID)) for one in six]
+    assert arrived == [0, 0, 5, 0, 0, 0]
+
+
 def test_the_log_of_a_move_holds_no_identifier(
     archive: Archive, bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
