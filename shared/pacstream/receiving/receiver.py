@@ -105,14 +105,17 @@ class Receiver:
     def resume(self, whole: Path) -> None:
         """Keep a whole file that a dead process left under its temporary name: nothing else tells
         of it, and the sender may have been told that it is stored. Raises OSError."""
+        identity: Identity | RejectedError
         with whole.open("rb") as file:
             meta = read_meta(file)
-            identity = identify(file, meta.transfer_syntax)
-        order = self._orders.find(identity.series_uid)
-        batch_id = order.current if order is not None else ""
-        _Incoming(self._archive, identity, batch_id, whole, self._hand_over, None).finish(
-            whole.stat().st_size
-        )
+            try:
+                identity = identify(file, meta.transfer_syntax)
+            except RejectedError as error:
+                identity = error
+        # What was on its way to quarantine goes there: the rules decide again.
+        destination = self.destination(meta, identity)
+        destination.part = whole
+        destination.finish(whole.stat().st_size)
 
     def destination(self, meta: FileMeta, identity: Identity | RejectedError) -> Destination:
         """Where an instance goes; see `Rules`."""

@@ -117,7 +117,7 @@ class Reception:
             self._look_at = 2 * self._look_at
         else:
             self._spool_folder.mkdir(parents=True, exist_ok=True)
-            self._spool = tempfile.TemporaryFile(dir=self._spool_folder)  # noqa: SIM115
+            self._spool = tempfile.TemporaryFile(dir=self._spool_folder)  # noqa: SIM115 - `discard` closes it
             self._spool.write(self._head)
             self._head = bytearray()
 

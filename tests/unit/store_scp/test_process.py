@@ -151,6 +151,30 @@ def test_what_was_not_flushed_before_the_machine_went_down_is_not_trusted(tmp_pa
     assert left.whole == parts(archive) == [folder / ".me.inherited-0.part"]
 
 
+def test_what_was_on_its_way_to_quarantine_is_not_let_in_by_the_next_process(
+    tmp_path: Path,
+) -> None:
+    archive = Archive(tmp_path / "data")
+    [ordered] = make_series(instances=1)
+    [other] = make_series(
+        instances=1, study_uid="1.2.3.4", series_uid=str(ordered.SeriesInstanceUID)
+    )
+    archive.write_order(order_for(ordered))
+    [sent] = saved(tmp_path / "sent", [other])
+    folder = archive.quarantine_path("uid_mismatch", "x").parent
+    left = folder / f".{boot()}-dead.0.part"
+    left.write_bytes(sent.read_bytes())
+    left.chmod(0o440)
+    os.utime(left, (0, 0))
+    announced = Announcements()
+
+    with running(new_settings(archive.root), announced):
+        wait_for(lambda: [path.name[0] for path in folder.iterdir()] == ["2"])
+
+    assert announced.messages == []
+    assert archive.instances(ordered.SeriesInstanceUID) == set()
+
+
 def test_half_an_instance_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     port, archive = free_port(), Archive(tmp_path / "data")
     [instance] = make_series(instances=1, rows=512)
