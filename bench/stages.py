@@ -18,8 +18,8 @@ from bench.rounds import CONSOLE, Contender, Taken, print_conditions, print_rati
 from bench.stage import BATCH
 from bench.tools import BenchError
 from pacstream.archive import Archive
+from pacstream.keys import create_key
 from pacstream.messages import Actions, Order, Series
-from pacstream.pseudonyms import create_key
 
 HERE = Path(__file__).resolve().parents[1]
 STAGES = ("anonymizer", "converter")

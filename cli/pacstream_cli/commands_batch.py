@@ -13,8 +13,8 @@ import click
 from rich.console import Console
 
 from pacstream.errors import BrokerUnavailableError, InputError
+from pacstream.keys import create_key
 from pacstream.messages import Actions
-from pacstream.pseudonyms import create_key
 from pacstream.publisher import Publisher
 from pacstream.settings import Settings, load_settings
 from pacstream_cli import preflight, reporting

@@ -103,6 +103,16 @@ class Actions(Part):
         return self.save or self.anonymize or self.convert
 
 
+Pseudonym = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{0,64}$")]
+"""What a user wants a patient to be called in a release (`new_ids`); empty: the project key's."""
+
+KeyId = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,3})?$")]
+"""Which of its project's keys a batch uses; empty, from an older sender: the first."""
+
+ProfileDigest = Annotated[str, Field(pattern=r"^([0-9a-f]{32,64})?$")]
+"""The project profile that holds for a batch; empty, from an older sender: `research`."""
+
+
 class Batch(Part):
     """One submitted CSV."""
 
@@ -123,6 +133,8 @@ class Batch(Part):
     refresh: bool = Field(default=False, description="fetch again what is here already")
     pacsman_names: bool = Field(default=False, description="PatientName as PACSMAN reads it")
     name: str = Field(default="", description="what the report calls it: the CSV's file name")
+    profile: ProfileDigest = ""
+    key_id: KeyId = ""
 
 
 class Series(Part):
@@ -136,10 +148,6 @@ class Series(Part):
     number: str = ""
     modality: str = ""
     description: str = ""
-
-
-Pseudonym = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{0,64}$")]
-"""What a user wants a patient to be called in a release (`new_ids`); empty: the project key's."""
 
 
 class Order(Part):
@@ -159,6 +167,8 @@ class Order(Part):
     folder: str = Field(description="series folder of the originals")
     release_folder: str = Field(description="series folder of the release, free of descriptions")
     pseudonym: Pseudonym = ""
+    profile: ProfileDigest = ""
+    key_id: KeyId = ""
 
 
 class QueryRequested(Message):

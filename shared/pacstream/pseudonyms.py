@@ -6,20 +6,16 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import hashlib
 import hmac
-import os
 import re
-import secrets
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pacstream.archive import flush_folder
-from pacstream.errors import InputError, RejectedError, ZoneError
+from pacstream.errors import ZoneError
 from pacstream.messages import Order
 
-KEY_BYTES = 32
 LONGEST_SHIFT_WEEKS = 520
 
 PROJECT = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -34,6 +30,7 @@ class ProjectKey:
     """The secret of one project; everything below is a function of it and of the argument."""
 
     secret: bytes = field(repr=False)
+    key_id: str = "1"
 
     def pseudonym(self, patient_id: str, issuer: str = "") -> str:
         """`P` and ten characters A-Z, 2-7; spaces around the ID do not matter."""
@@ -52,6 +49,18 @@ class ProjectKey:
         """Whole weeks back, so weekdays stay: -7 to -3640 days, one shift for each patient."""
         digest = self._digest("shift", patient_id.strip(), issuer.strip())
         return -7 * (1 + int.from_bytes(digest[:8], "big") % LONGEST_SHIFT_WEEKS)
+
+    def value_hash(self, value: bytes) -> str:
+        """What an audit says of a value: 32 hexadecimal digits, the same for the same bytes."""
+        return hmac.digest(self._value_key, value, "sha256")[:16].hex()
+
+    def check_value(self) -> str:
+        """Tells keys apart and gives nothing away: for comparing a backup."""
+        return self._digest("check").hex()[:12]
+
+    @functools.cached_property
+    def _value_key(self) -> bytes:
+        return self._digest("value")
 
     def _digest(self, domain: str, *parts: str) -> bytes:
         mac = hmac.new(self.secret, f"pacstream.{domain}.1".encode(), hashlib.sha256)
@@ -72,57 +81,6 @@ def shifted_date(date: str, days: int) -> str:
     except (ValueError, OverflowError):
         return ""
     return f"{moved.year:04d}{moved.month:02d}{moved.day:02d}"
-
-
-def create_key(keys: Path, project: str) -> None:
-    """Make the project's key file on first use; a key that is there is never touched.
-
-    Raises InputError if the project's name is not 1 to 64 letters, digits, `_` or `-`.
-    """
-    if not PROJECT.fullmatch(project):
-        raise InputError("a project's name has 1 to 64 letters, digits, _ or -", code="project")
-    target = _key_path(keys, project)
-    keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if target.exists():
-        return
-    part = keys / f".{uuid.uuid4().hex}.part"
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        _link_once(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-    flush_folder(keys)
-
-
-def _link_once(part: Path, target: Path) -> None:
-    """A link appears with its whole content and never replaces: the first process wins."""
-    try:
-        target.hardlink_to(part)
-    except FileExistsError:
-        return
-
-
-def load_key(keys: Path, project: str) -> ProjectKey:
-    """The project's key; RejectedError with code project_key_missing or project_key_unreadable."""
-    if not PROJECT.fullmatch(project):
-        raise RejectedError("the order names no valid project", code="project_key_missing")
-    try:
-        secret = bytes.fromhex(_key_path(keys, project).read_text("ascii").strip())
-    except FileNotFoundError:
-        raise RejectedError("the project has no key", code="project_key_missing") from None
-    except (OSError, ValueError):
-        secret = b""
-    if len(secret) != KEY_BYTES:
-        raise RejectedError("the project's key can't be read", code="project_key_unreadable")
-    return ProjectKey(secret)
-
-
-def _key_path(keys: Path, project: str) -> Path:
-    return keys / f"{project}.key"
 
 
 def subject_of(order: Order) -> tuple[str, str]:

@@ -55,6 +55,8 @@ BATCH = Batch(
     actions=ACTIONS,
     project="demo",
     out="/out",
+    profile="ab" * 32,
+    key_id="2",
 )
 ORDER = Order(
     batch_id=BATCH.batch_id,
@@ -67,6 +69,8 @@ ORDER = Order(
     folder="00007-T1",
     release_folder="00007-MR",
     pseudonym="S-01",
+    profile="ab" * 32,
+    key_id="2",
 )
 ID: dict[str, Any] = {"batch_id": BATCH.batch_id}
 KEY: dict[str, Any] = {**ID, "series_uid": "1.2.3.4"}

@@ -1,4 +1,4 @@
-"""Pseudonyms, mapped UIDs, shifted dates, and the key they are made of."""
+"""Pseudonyms, mapped UIDs, shifted dates."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import re
 import subprocess
 import sys
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from pacstream.errors import InputError, RejectedError, ZoneError
+from pacstream.errors import ZoneError
 from pacstream.messages import Actions, Order, Series
 from pacstream.pseudonyms import (
     OWN_PSEUDONYM,
     ProjectKey,
-    create_key,
-    load_key,
     release_series_folder,
     shifted_date,
 )
@@ -82,6 +79,17 @@ def test_the_secret_is_not_in_the_repr() -> None:
     assert repr(ProjectKey(b"hunter2" * 5)).count("hunter2") == 0
 
 
+def test_a_hash_of_a_value_is_the_keys_and_not_that_of_an_id() -> None:
+    assert KEY.value_hash(b"4711") == KEY.value_hash(b"4711")
+    assert len({KEY.value_hash(b"4711"), OTHER.value_hash(b"4711"), KEY.value_hash(b"4712")}) == 3
+    assert re.fullmatch("[0-9a-f]{32}", KEY.value_hash(b""))
+
+
+def test_the_check_value_tells_keys_apart() -> None:
+    assert KEY.check_value() == ProjectKey(KEY.secret, "7").check_value() != OTHER.check_value()
+    assert KEY.check_value() not in KEY.secret.hex()
+
+
 def test_another_process_finds_the_same_values() -> None:
     code = (
         "from pacstream.pseudonyms import ProjectKey as K; k = K(bytes([1]) * 32);"
@@ -111,45 +119,6 @@ def test_an_odd_date_becomes_empty(odd: str) -> None:
 
 def test_a_date_before_the_calendar_becomes_empty() -> None:
     assert shifted_date("00010101", -7) == ""
-
-
-def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
-    create_key(keys, "trial-1")
-    first = load_key(keys, "trial-1")
-    create_key(keys, "trial-1")
-    assert load_key(keys, "trial-1") == first
-    assert keys.stat().st_mode & 0o777 == 0o700
-    assert (keys / "trial-1.key").stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in keys.iterdir()] == ["trial-1.key"]
-
-
-def test_many_at_once_agree_on_one_key(tmp_path: Path) -> None:
-    def made(_: int) -> ProjectKey:
-        create_key(tmp_path / "keys", "p")
-        return load_key(tmp_path / "keys", "p")
-
-    with ThreadPoolExecutor(8) as pool:
-        assert len({key.secret for key in pool.map(made, range(32))}) == 1
-
-
-@pytest.mark.parametrize("name", ["", "../x", "a b", "a/b", "x" * 65, "ü"])
-def test_a_project_name_that_is_no_name_makes_no_key(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError):
-        create_key(tmp_path / "keys", name)
-    assert not (tmp_path / "keys").exists()
-
-
-def test_a_missing_and_a_broken_key_are_rejected_with_their_codes(tmp_path: Path) -> None:
-    with pytest.raises(RejectedError) as missing:
-        load_key(tmp_path, "p")
-    (tmp_path / "p.key").write_text("abcd")
-    with pytest.raises(RejectedError) as broken:
-        load_key(tmp_path, "p")
-    assert (missing.value.code, broken.value.code) == (
-        "project_key_missing",
-        "project_key_unreadable",
-    )
 
 
 def test_the_release_folder_is_made_of_pseudonym_and_shifted_date() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pacstream.archive import Archive, checked_uid, replacing
 from pacstream.durable import FileGroup
 from pacstream.errors import PacstreamError, RetryLaterError
+from pacstream.keys import load_key
 from pacstream.messages import (
     DeidentifyRequested,
     InstancesDeidentified,
@@ -19,7 +20,6 @@ from pacstream.messages import (
     Order,
     WithheldInstance,
 )
-from pacstream.pseudonyms import load_key
 from pacstream_anonymizer.deidentifier import Release, Released, Withheld, disk_error
 
 
@@ -51,7 +51,7 @@ def _released(
     results: dict[str, Released | Withheld] = {}
     errors: list[PacstreamError] = []
     with FileGroup() as files:
-        key = load_key(archive.keys, order.project)
+        key = load_key(archive.keys, order.project, order.key_id)
         release = Release(order, key, Path(order.out), files)
         for uid, source in sources:
             try:

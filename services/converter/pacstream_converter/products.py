@@ -9,8 +9,9 @@ from pathlib import Path
 from isal import isal_zlib
 
 from pacstream.archive import Archive, inside, replacing, write_atomically
+from pacstream.keys import load_key
 from pacstream.messages import Order
-from pacstream.pseudonyms import load_key, release_series_folder
+from pacstream.pseudonyms import release_series_folder
 from pacstream.results import originals_folder, output_errors
 from pacstream_converter.cleaner import CleanImage
 from pacstream_converter.dcm2niix import STEM
@@ -40,7 +41,8 @@ def products_folder(order: Order, archive: Archive) -> Path:
     """
     out = Path(order.out)
     if order.actions.anonymize:
-        return inside(out, release_series_folder(order, load_key(archive.keys, order.project)))
+        key = load_key(archive.keys, order.project, order.key_id)
+        return inside(out, release_series_folder(order, key))
     return originals_folder(order)
 
 

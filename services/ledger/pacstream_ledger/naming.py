@@ -72,6 +72,8 @@ def place_order(db: Connection, batch: Batch, series: Series, pseudonym: str = "
         folder=folder,
         release_folder=release,
         pseudonym=pseudonym,
+        profile=batch.profile,
+        key_id=batch.key_id,
     )
 
 

@@ -28,8 +28,8 @@ from pacstream import durable
 from pacstream.archive import Archive
 from pacstream.durable import FileGroup
 from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
+from pacstream.keys import create_key
 from pacstream.messages import DeidentifyRequested, InstancesDeidentified, Message
-from pacstream.pseudonyms import create_key
 from pacstream_anonymizer import gate, release
 from pacstream_anonymizer.deidentifier import Release, Released, Withheld
 from pacstream_anonymizer.gate import Gate

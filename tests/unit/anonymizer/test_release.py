@@ -9,6 +9,7 @@ from pydicom import dcmread
 
 from pacstream.archive import Archive
 from pacstream.errors import RejectedError
+from pacstream.keys import create_key
 from pacstream.messages import (
     Actions,
     DeidentifyRequested,
@@ -19,7 +20,6 @@ from pacstream.messages import (
     ReceivedInstance,
     WithheldInstance,
 )
-from pacstream.pseudonyms import create_key
 from pacstream_anonymizer.release import release_received, release_requested
 from tests.unit.anonymizer.instances import (
     INSTANCE,

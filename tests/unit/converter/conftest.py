@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pacstream.archive import Archive
-from pacstream.pseudonyms import create_key
+from pacstream.keys import create_key
 from tests.unit.converter.samples import SERIES_UID, Bench, StoreSeries, image
 
 
