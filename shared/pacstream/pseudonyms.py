@@ -22,6 +22,8 @@ PROJECT = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 PSEUDONYM = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 """What a user may give: an LO value (PS3.5 section 6.2), and safe as a folder's name."""
 OWN_PSEUDONYM = re.compile(r"P[A-Z2-7]{10}", re.ASCII)
+NO_PATIENT_ID = "study without patient ID"
+"""Stands where the issuer of a patient ID would."""
 DATE = re.compile(r"(\d{4})(\d{2})(\d{2})|(\d{4})\.(\d{2})\.(\d{2})", re.ASCII)
 
 
@@ -83,18 +85,38 @@ def shifted_date(date: str, days: int) -> str:
     return f"{moved.year:04d}{moved.month:02d}{moved.day:02d}"
 
 
-def subject_of(order: Order) -> tuple[str, str]:
-    """Patient ID and issuer that pseudonym (unless given) and date shift of a series are made of.
+@dataclass(frozen=True)
+class Subject:
+    """Whom a pseudonym and a date shift are made for.
 
-    Without a patient ID only one study is sure to be of one patient, so its UID stands in.
+    The issuer (0010,0021) is the one in the instance itself, and empty where it has none: two
+    hospitals may give the same ID. `pseudonym` is what the user has given; empty: the key's.
     """
-    patient_id = order.series.patient_id.strip()
-    return (patient_id, "") if patient_id else (order.series.study_uid, "study without patient ID")
+
+    patient_id: str = field(repr=False)
+    issuer: str = field(default="", repr=False)
+    pseudonym: str = ""
+
+    @classmethod
+    def of(cls, patient_id: str, issuer: str, study_uid: str, pseudonym: str = "") -> Subject:
+        """Without a patient ID only one study is sure to be of one patient: its UID stands in."""
+        patient_id = patient_id.strip(" \0")
+        if not patient_id:
+            return cls(study_uid, NO_PATIENT_ID, pseudonym)
+        return cls(patient_id, issuer.strip(" \0"), pseudonym)
+
+    def name(self, key: ProjectKey) -> str:
+        """What stands for the patient in the release."""
+        return self.pseudonym or key.pseudonym(self.patient_id, self.issuer)
+
+    def shift_days(self, key: ProjectKey) -> int:
+        return key.shift_days(self.patient_id, self.issuer)
 
 
-def pseudonym_of(order: Order, key: ProjectKey) -> str:
-    """What stands for the patient in the release: what the user gave, else what the key makes."""
-    return order.pseudonym or key.pseudonym(*subject_of(order))
+def subject_of(order: Order, issuer: str = "") -> Subject:
+    """The patient of an order's series; `issuer` is the one that its instances name."""
+    series = order.series
+    return Subject.of(series.patient_id, issuer, series.study_uid, order.pseudonym)
 
 
 def release_time(time: str) -> str:
@@ -102,13 +124,20 @@ def release_time(time: str) -> str:
     return re.sub(r"[^0-9]", "", time.partition(".")[0])[:6]
 
 
-def release_series_folder(order: Order, key: ProjectKey) -> Path:
-    """The series' folder in the release, relative to the batch's folder; ZoneError if unsafe."""
+def release_session(study_date: str, study_time: str, shift_days: int) -> str:
+    """`ses-<shifted date><time>`; `ses-unknown` if there is no whole date."""
+    date = shifted_date(study_date, shift_days)
+    return f"ses-{date}{release_time(study_time)}" if date else "ses-unknown"
+
+
+def release_series_folder(order: Order, key: ProjectKey, issuer: str = "") -> Path:
+    """The series' folder in the release, relative to the batch's folder; ZoneError if unsafe.
+    `issuer` as in `subject_of`."""
     folder = order.release_folder
     if not folder or folder == ".." or Path(folder).name != folder:
         raise ZoneError("a release folder is not one path component", code="path_outside_zone")
-    subject = subject_of(order)
-    date = shifted_date(order.series.study_date, key.shift_days(*subject))
-    time = release_time(order.series.study_time)
-    session = f"ses-{date}{time}" if date else "ses-unknown"
-    return Path("release") / f"sub-{pseudonym_of(order, key)}" / session / folder
+    subject = subject_of(order, issuer)
+    session = release_session(
+        order.series.study_date, order.series.study_time, subject.shift_days(key)
+    )
+    return Path("release") / f"sub-{subject.name(key)}" / session / folder

@@ -18,6 +18,7 @@ from pacstream.messages import Actions, Order, Series
 from pacstream.pseudonyms import (
     OWN_PSEUDONYM,
     ProjectKey,
+    Subject,
     release_series_folder,
     shifted_date,
 )
@@ -142,6 +143,23 @@ def test_patients_without_an_id_are_not_merged() -> None:
 def test_a_release_folder_that_leaves_its_place_is_refused(folder: str) -> None:
     with pytest.raises(ZoneError):
         release_series_folder(an_order(release_folder=folder), KEY)
+
+
+def test_an_issuer_of_the_instances_makes_another_patient() -> None:
+    folders = {release_series_folder(an_order(), KEY, issuer) for issuer in ("", "A", "B", " B ")}
+    assert len(folders) == 3
+    assert len({folder.parts[2] for folder in folders}) == 3
+
+
+def test_padding_of_a_patient_id_and_of_its_issuer_does_not_count() -> None:
+    subject = Subject.of(" 4711\0", "A ", "1.2.3")
+    assert subject == Subject("4711", "A")
+    assert subject.name(KEY) == KEY.pseudonym("4711", "A")
+
+
+def test_a_patient_without_id_is_the_study_whatever_issuer_it_names() -> None:
+    assert Subject.of(" ", "A", "1.2.3") == Subject.of("", "", "1.2.3")
+    assert Subject.of("", "", "1.2.3") != Subject.of("1.2.3", "", "")
 
 
 # Pseudonyms that a user gives

@@ -6,11 +6,11 @@ doubt and any error withhold the instance.
 
 from __future__ import annotations
 
-import functools
 import logging
 import mmap
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ from pacstream.durable import FileGroup
 from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.logs import event, place_of, ref
 from pacstream.messages import Order
-from pacstream.pseudonyms import ProjectKey, pseudonym_of, release_series_folder, subject_of
+from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import markers, triage
 from pacstream_anonymizer.cleaner import Cleaner
 from pacstream_anonymizer.codestream import check_fragments
@@ -31,6 +31,7 @@ from pacstream_anonymizer.pixels import Pixels, find_pixels
 from pacstream_anonymizer.profile import DEFAULT, Profile
 from pacstream_anonymizer.refusal import Refusal
 from pacstream_anonymizer.serializer import serialize
+from pacstream_anonymizer.triage import Identity, Wanted
 from pacstream_anonymizer.values import Patient
 
 LOG = logging.getLogger(__name__)
@@ -69,27 +70,23 @@ class Original:
 
 @dataclass(frozen=True)
 class Release:
-    """Where the instances of one order go, as a group, and by which rules."""
+    """Where the instances of one series go, as a group, and by which rules.
 
-    order: Order
+    The bytes of an instance are a function of its content, the key, the profile and the pseudonym
+    that the user has given; `folder` only says where they go.
+    """
+
+    series: Wanted
     key: ProjectKey
-    out: Path
+    folder: Callable[[Subject], Path]
     files: FileGroup
+    pseudonym: str = ""
     profile: Profile = DEFAULT
     gate: Gate = GATE
-    cleaners: dict[Encoding, Cleaner] = field(default_factory=dict, repr=False)
-
-    @functools.cached_property
-    def folder(self) -> Path:
-        return self.out / release_series_folder(self.order, self.key)
-
-    @functools.cached_property
-    def patient(self) -> Patient:
-        pseudonym = pseudonym_of(self.order, self.key)
-        return Patient(self.key, pseudonym, self.key.shift_days(*subject_of(self.order)))
+    cleaners: dict[tuple[Subject, Encoding], Cleaner] = field(default_factory=dict, repr=False)
 
     def add(self, source: Path, sop_instance_uid: str = "") -> Released | Withheld:
-        """De-identify the file `source` into the release folder of its series below `out`.
+        """De-identify the file `source` into the release folder of its series.
 
         The same input always gives the same bytes at the same path, but not before `files` is
         committed. `sop_instance_uid` is what the instance must be, if the caller knows. Raises
@@ -112,7 +109,7 @@ class Release:
                 LOG,
                 "de-identification failed",
                 logging.ERROR,
-                series=ref(self.order.series.series_uid),
+                series=ref(self.series.series_uid),
                 error=type(error).__name__,
                 place=place_of(error.__traceback__),
             )
@@ -124,24 +121,55 @@ class Release:
         with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content:
             original = read_original(content)
             identity = triage.identity_of(original.elements)
-            triage.check_identity(identity, self.order, expected, original.meta.sop_instance_uid)
+            triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
             _check_kind(original, identity.sop_class_uid)
-            data_set = self._cleaned(original)
+            subject = self._subject(identity)
+            data_set = self._cleaned(original, subject)
             released_uid = self.key.uid(identity.sop_instance_uid)
             head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
             identifiers = self.gate.identifiers_of(source, content)
             _check_echo(identifiers, head, data_set, original.encoding)
-            target = self.folder / f"{released_uid}.dcm"
+            target = self.folder(subject) / f"{released_uid}.dcm"
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
         return Released(target)
 
-    def _cleaned(self, original: Original) -> bytes:
+    def _subject(self, identity: Identity) -> Subject:
+        """Nobody tells us whose a series without a patient ID is, whatever its instances say."""
+        series = self.series
+        return Subject.of(series.patient_id, identity.issuer, series.study_uid, self.pseudonym)
+
+    def _cleaned(self, original: Original, subject: Subject) -> bytes:
         encoding = original.encoding
-        if encoding not in self.cleaners:
-            self.cleaners[encoding] = Cleaner(self.profile, self.patient, encoding)
-        cleaned = self.cleaners[encoding].data_set(original.elements)
-        return serialize(markers.mark(cleaned, self.profile, self.patient.pseudonym), encoding)
+        cleaner = self.cleaners.get((subject, encoding))
+        if cleaner is None:
+            patient = Patient(self.key, subject.name(self.key), subject.shift_days(self.key))
+            cleaner = Cleaner(self.profile, patient, encoding)
+            self.cleaners[subject, encoding] = cleaner
+        cleaned = cleaner.data_set(original.elements)
+        return serialize(markers.mark(cleaned, self.profile, cleaner.patient.pseudonym), encoding)
+
+
+def release_of(
+    order: Order,
+    key: ProjectKey,
+    out: Path,
+    files: FileGroup,
+    *,
+    profile: Profile = DEFAULT,
+    gate: Gate = GATE,
+) -> Release:
+    """The release of an order's series below `out`."""
+    series = order.series
+    return Release(
+        Wanted(series.study_uid, series.series_uid, series.patient_id),
+        key,
+        lambda subject: out / release_series_folder(order, key, subject.issuer),
+        files,
+        order.pseudonym,
+        profile,
+        gate,
+    )
 
 
 def deidentify_instance(
@@ -155,7 +183,8 @@ def deidentify_instance(
 ) -> Released | Withheld:
     """A release of one instance, which is there on return. Raises as `Release.add` does."""
     with FileGroup() as files:
-        result = Release(order, key, out, files, profile).add(source, sop_instance_uid)
+        release = release_of(order, key, out, files, profile=profile)
+        result = release.add(source, sop_instance_uid)
         if files.commit():
             raise disk_error()
     return result

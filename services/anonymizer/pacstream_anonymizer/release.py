@@ -20,7 +20,13 @@ from pacstream.messages import (
     Order,
     WithheldInstance,
 )
-from pacstream_anonymizer.deidentifier import Release, Released, Withheld, disk_error
+from pacstream_anonymizer.deidentifier import (
+    Release,
+    Released,
+    Withheld,
+    disk_error,
+    release_of,
+)
 
 
 def release_received(archive: Archive, message: InstancesReceived) -> Iterator[Message]:
@@ -52,7 +58,7 @@ def _released(
     errors: list[PacstreamError] = []
     with FileGroup() as files:
         key = load_key(archive.keys, order.project, order.key_id)
-        release = Release(order, key, Path(order.out), files)
+        release = release_of(order, key, Path(order.out), files)
         for uid, source in sources:
             try:
                 results[uid] = _result(archive, release, source, uid)
@@ -69,7 +75,7 @@ def _released(
 def _result(archive: Archive, release: Release, source: Path, uid: str) -> Released | Withheld:
     result = release.add(source, uid)
     if isinstance(result, Withheld):
-        quarantine(archive, source, release.order.series.series_uid, uid, result.reason)
+        quarantine(archive, source, release.series.series_uid, uid, result.reason)
     return result
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pacstream.messages import Order
 from pacstream_anonymizer import attributes, text
 from pacstream_anonymizer.cleaner import value_of
 from pacstream_anonymizer.file_meta import uid_text
@@ -53,6 +52,16 @@ class Identity:
     study_uid: str
     series_uid: str
     patient_id: str
+    issuer: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The series that an instance must be of; without a patient ID, of whatever patient."""
+
+    study_uid: str
+    series_uid: str
+    patient_id: str = ""
 
 
 def identity_of(elements: list[Element]) -> Identity:
@@ -63,13 +72,13 @@ def identity_of(elements: list[Element]) -> Identity:
         study_uid=uid_text(value_of(elements, 0x0020000D)),
         series_uid=uid_text(value_of(elements, 0x0020000E)),
         patient_id=text.decode(value_of(elements, attributes.PATIENT_ID) or b"", codecs),
+        issuer=text.decode(value_of(elements, attributes.ISSUER_OF_PATIENT_ID) or b"", codecs),
     )
 
 
-def check_identity(identity: Identity, order: Order, expected: str, meta_uid: str) -> None:
+def check_identity(identity: Identity, series: Wanted, expected: str, meta_uid: str) -> None:
     """Refusal unless the instance is the one that was asked for. `expected` is the SOP Instance UID
     that the message names, empty if there is no message."""
-    series = order.series
     if (
         not identity.sop_instance_uid
         or identity.study_uid != series.study_uid

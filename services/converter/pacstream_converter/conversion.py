@@ -33,7 +33,8 @@ def convert_series(
     originals = read_originals(
         archive.instance_path(series.series_uid, uid) for uid in sorted(message.instances)
     )
-    folder = products_folder(message.order, archive)
+    issuer = originals[0].issuer if originals else ""
+    folder = products_folder(message.order, archive, issuer)
     images = [original for original in originals if original.slices]
     if not images:
         return _converted(message, _verdict_without_images(originals))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from pacstream.charsets import decode, encodings_of
 from pacstream.errors import RejectedError, RetryLaterError
 from pacstream.skim import skim_file
 
@@ -20,8 +21,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from nibabel.nicom import csareader
 
+CHARACTER_SET, ISSUER_OF_PATIENT_ID = 0x00080005, 0x00100021
 HEADER_TAGS = frozenset(
     {
+        CHARACTER_SET,
+        ISSUER_OF_PATIENT_ID,
         0x00080008,  # Image Type
         0x00080016,  # SOP Class UID
         0x00280008,  # Number of Frames
@@ -59,12 +63,13 @@ BAD_HEADER = (
 @dataclass(frozen=True)
 class Original:
     """One instance; `slices` is 0 for an object without an image or that can't be read, and all of
-    a Siemens mosaic's."""
+    a Siemens mosaic's. `issuer` is that of its patient ID."""
 
     path: Path
     slices: int
     reason: str = ""
     mosaic: bool = False
+    issuer: str = field(default="", repr=False)
 
 
 def read_originals(paths: Iterable[Path]) -> list[Original]:
@@ -100,12 +105,28 @@ def read_original(path: Path, known: dict[object, Original] | None = None) -> Or
 
 def _read(path: Path) -> Original:
     header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*HEADER_TAGS])
+    issuer = _issuer(header)
     if not header.get("Rows") or not header.get("Columns"):
-        return Original(path, slices=0, reason=_kind(str(header.get("SOPClassUID", ""))))
+        reason = _kind(str(header.get("SOPClassUID", "")))
+        return Original(path, slices=0, reason=reason, issuer=issuer)
     frames = int(header.get("NumberOfFrames") or 1)
     if frames == 1 and "MOSAIC" in (header.get("ImageType") or ()):
-        return Original(path, _tiles(pydicom.dcmread(path, stop_before_pixels=True)), mosaic=True)
-    return Original(path, slices=max(frames, 1))
+        tiles = _tiles(pydicom.dcmread(path, stop_before_pixels=True))
+        return Original(path, tiles, mosaic=True, issuer=issuer)
+    return Original(path, slices=max(frames, 1), issuer=issuer)
+
+
+def _issuer(header: Dataset) -> str:
+    """Read as the anonymizer reads it: it is part of what the release folder's name is made of."""
+    return decode(_raw(header, ISSUER_OF_PATIENT_ID), encodings_of(_raw(header, CHARACTER_SET)))
+
+
+def _raw(header: Dataset, tag: int) -> bytes:
+    """The value bytes as they are in the file; pydicom has decoded some on the way."""
+    value = header.get_item(tag).value if tag in header else b""
+    if isinstance(value, bytes):
+        return value
+    return "\\".join([value] if isinstance(value, str) else value or ()).encode("latin-1")
 
 
 def _kind(sop_class: str) -> str:

@@ -34,15 +34,16 @@ RESLICED = re.compile(r"_(Eq|Tilt|ROI\d+)")
 """Copies of a volume in another geometry, and overlays: no slices of the series' own."""
 
 
-def products_folder(order: Order, archive: Archive) -> Path:
+def products_folder(order: Order, archive: Archive, issuer: str = "") -> Path:
     """The series folder, in the release or among the originals, beside which the products lie.
+    `issuer` is that of the instances' patient ID.
 
     Raises ZoneError if it would not be below the batch's output folder.
     """
     out = Path(order.out)
     if order.actions.anonymize:
         key = load_key(archive.keys, order.project, order.key_id)
-        return inside(out, release_series_folder(order, key))
+        return inside(out, release_series_folder(order, key, issuer))
     return originals_folder(order)
 
 

@@ -37,7 +37,8 @@ def refusal(db: Connection, order: Order, told: Mapping[str, str] = MappingProxy
 
     `told` is what the PACS tells of the series, by keyword.
     """
-    patient = _digest(*subject_of(order))
+    subject = subject_of(order)
+    patient = _digest(subject.patient_id, subject.issuer)
     if order.pseudonym and _identifies(order, told):
         return "pseudonym_is_identifier"
     key = {"project": order.project, "patient": patient}

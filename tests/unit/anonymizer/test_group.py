@@ -31,7 +31,7 @@ from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.keys import create_key
 from pacstream.messages import DeidentifyRequested, InstancesDeidentified, Message
 from pacstream_anonymizer import gate, release
-from pacstream_anonymizer.deidentifier import Release, Released, Withheld
+from pacstream_anonymizer.deidentifier import Released, Withheld, release_of
 from pacstream_anonymizer.gate import Gate
 from pacstream_anonymizer.release import release_requested
 from tests.unit.anonymizer.instances import INSTANCE, KEY, SERIES, an_instance, order_for, saved
@@ -221,12 +221,14 @@ def test_what_is_remembered_changes_no_verdict_and_no_byte(
         ]
         order, memory = order_for(an_instance()), Gate(remembered=2)
         with FileGroup() as group:
-            together = Release(order, KEY, folder / "with", group, gate=memory)
+            together = release_of(order, KEY, folder / "with", group, gate=memory)
             remembering = [together.add(source) for source in sources]
             assert group.commit() == {}
         with FileGroup() as group:
             forgetting = [
-                Release(order, KEY, folder / "without", group, gate=Gate(remembered=0)).add(source)
+                release_of(order, KEY, folder / "without", group, gate=Gate(remembered=0)).add(
+                    source
+                )
                 for source in sources
             ]
             assert group.commit() == {}
@@ -236,7 +238,7 @@ def test_what_is_remembered_changes_no_verdict_and_no_byte(
 def test_the_same_bytes_in_another_character_set_are_another_text(tmp_path: Path) -> None:
     models = {"ISO_IR 192": "Zürich 3", "ISO_IR 100": "ZÃ¼rich 3"}
     with FileGroup() as group:
-        release = Release(order_for(an_instance()), KEY, tmp_path / "out", group)
+        release = release_of(order_for(an_instance()), KEY, tmp_path / "out", group)
         for number, (character_set, model) in enumerate(models.items()):
             data_set = instance(number, {"SpecificCharacterSet": character_set}, [])
             data_set.ManufacturerModelName = model

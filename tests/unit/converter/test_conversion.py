@@ -9,12 +9,21 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from pacstream.errors import RejectedError, ZoneError
 from pacstream.messages import SeriesConverted
 from pacstream_converter.dcm2niix import Dcm2niix
-from tests.unit.converter.samples import ECHOES, PLANTED, SIZE, Bench, StoreSeries, image
+from tests.unit.converter.samples import (
+    ECHOES,
+    PLANTED,
+    SERIES_UID,
+    SIZE,
+    Bench,
+    StoreSeries,
+    image,
+)
 
 
 def load(bench: Bench, product: str) -> nibabel.Nifti1Image:
@@ -58,6 +67,19 @@ def test_release_products_lie_beside_the_release_folder(
     assert set(converted.products) == {f"{folder}/00004-MR.json", f"{folder}/00004-MR.nii.gz"}
     assert set(bench.products()) == set(converted.products)
     assert not any(name in converted.products[0] for name in ("PID", "PLANTED", "20200102"))
+
+
+def test_the_folder_of_release_products_is_that_of_the_issuers_patient(
+    bench: Bench, store_series: StoreSeries
+) -> None:
+    store_series()
+    without = bench.convert(anonymize=True).products
+    for path in bench.archive.series_folder(SERIES_UID).glob("*.dcm"):
+        data_set = dcmread(path)
+        data_set.IssuerOfPatientID = "HOSPITAL-A"
+        data_set.save_as(path)
+    named = bench.convert(anonymize=True).products
+    assert {Path(one).parts[1] for one in without} != {Path(one).parts[1] for one in named}
 
 
 def test_plain_products_lie_beside_the_folder_of_the_originals(
