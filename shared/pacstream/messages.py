@@ -306,6 +306,9 @@ class InstancesDeidentified(Message):
     batch_id: str
     series_uid: str
     instances: tuple[str, ...]
+    waived: tuple[str, ...] = Field(
+        default=(), description="reasons that an operator's decision has set aside for them"
+    )
 
 
 class WithheldInstance(Part):

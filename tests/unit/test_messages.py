@@ -90,7 +90,7 @@ EXAMPLES: tuple[Message, ...] = (
         instances=(ReceivedInstance(sop_instance_uid=UIDS[0], path="incoming/x.dcm", size=9),),
     ),
     DeidentifyRequested(**ID, order=ORDER, instances=UIDS),
-    InstancesDeidentified(**KEY, instances=UIDS),
+    InstancesDeidentified(**KEY, instances=UIDS, waived=("ultrasound",)),
     InstancesWithheld(
         **KEY, instances=(WithheldInstance(sop_instance_uid=UIDS[0], reason="truncated"),)
     ),

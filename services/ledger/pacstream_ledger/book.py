@@ -52,6 +52,11 @@ ORDER = select(ORDERS).where(
 ANY_RECEIVED = (
     select(RECEIVED.c.series_uid).where(RECEIVED.c.series_uid == bindparam("series_uid")).limit(1)
 )
+WITHHELD = select(OUTCOMES.c.sop_instance_uid, OUTCOMES.c.withheld).where(
+    OUTCOMES.c.batch_id == bindparam("batch_id"),
+    OUTCOMES.c.series_uid == bindparam("series_uid"),
+    OUTCOMES.c.withheld != "",
+)
 OUTBOX_HEAD = (
     select(OUTBOX).where(OUTBOX.c.id > bindparam("after")).order_by(OUTBOX.c.id).limit(OUTBOX_SIZE)
 )
@@ -251,13 +256,10 @@ class Book:
         )
         return set(db.execute(query).scalars())
 
-    def withheld(self, db: Connection, order: Row[Any]) -> set[str]:
-        query = select(OUTCOMES.c.withheld).where(
-            OUTCOMES.c.batch_id == order.batch_id,
-            OUTCOMES.c.series_uid == order.series_uid,
-            OUTCOMES.c.withheld != "",
-        )
-        return set(db.execute(query).scalars())
+    def withheld_instances(self, db: Connection, batch_id: str, series_uid: str) -> dict[str, str]:
+        """The reason code of each instance of a series that is withheld from a batch."""
+        rows = db.execute(WITHHELD, {"batch_id": batch_id, "series_uid": series_uid})
+        return {row.sop_instance_uid: row.withheld for row in rows.all()}
 
     # Writing
 

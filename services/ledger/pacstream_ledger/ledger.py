@@ -49,6 +49,9 @@ from pacstream_ledger.states import LISTED, UNDER_WAY
 from pacstream_ledger.subjects import CONFLICT, refusal
 from pacstream_ledger.throttle import pacs_key, release_cost
 
+DECIDED = "released_by_decision"
+"""Remark: an operator has let instances pass that a rule had withheld."""
+
 LAST_SEQUENCE = select(func.coalesce(func.max(ORDERS.c.sequence), 0))
 
 
@@ -214,26 +217,43 @@ class Ledger(Retrieval):
         self.settle(db, batch, order.series_uid)
 
     def _on_deidentified(self, db: Connection, message: InstancesDeidentified) -> None:
-        key = {"batch_id": message.batch_id, "series_uid": message.series_uid}
-        rows = [{**key, "sop_instance_uid": uid, "withheld": ""} for uid in message.instances]
-        insert_new(db, OUTCOMES, rows)
-        self._outcome(db, message.batch_id, message.series_uid)
+        if message.waived:
+            self._note_decision(db, message)
+        outcomes = dict.fromkeys(message.instances, "")
+        self._take_outcomes(db, message.batch_id, message.series_uid, outcomes)
 
     def _on_withheld(self, db: Connection, message: InstancesWithheld) -> None:
-        key = {"batch_id": message.batch_id, "series_uid": message.series_uid}
-        insert_new(
-            db,
-            OUTCOMES,
-            [
-                {**key, "sop_instance_uid": one.sop_instance_uid, "withheld": one.reason}
-                for one in message.instances
-            ],
-        )
-        self._outcome(db, message.batch_id, message.series_uid)
+        outcomes = {one.sop_instance_uid: one.reason for one in message.instances}
+        self._take_outcomes(db, message.batch_id, message.series_uid, outcomes)
 
-    def _outcome(self, db: Connection, batch_id: str, series_uid: str) -> None:
+    def _take_outcomes(
+        self, db: Connection, batch_id: str, series_uid: str, outcomes: dict[str, str]
+    ) -> None:
+        """What is released stays so. What was withheld is revised: an operator has decided."""
+        withheld = self.withheld_instances(db, batch_id, series_uid)
+        revised = {uid for uid in withheld.keys() & outcomes if withheld[uid] != outcomes[uid]}
+        key = {"batch_id": batch_id, "series_uid": series_uid}
+        rows = {
+            uid: {**key, "sop_instance_uid": uid, "withheld": reason}
+            for uid, reason in outcomes.items()
+        }
+        insert_new(db, OUTCOMES, rows.values())
+        put(db, OUTCOMES, [rows[uid] for uid in revised])
         self.mark_changed(db, series_uid)
+        if revised:
+            self._reopen_withheld(db, batch_id, series_uid)
         self.settle(db, self.require_batch(db, batch_id), series_uid)
+
+    def _reopen_withheld(self, db: Connection, batch_id: str, series_uid: str) -> None:
+        order = self.order_row(db, batch_id, series_uid)
+        if order is not None and order.state == "withheld":
+            self.change(db, order, state="pending", reason="")
+            self.reopen(db, batch_id)
+
+    def _note_decision(self, db: Connection, message: InstancesDeidentified) -> None:
+        order = self.order_row(db, message.batch_id, message.series_uid)
+        if order is not None and DECIDED not in order.remark:
+            self.change(db, order, remark=", ".join(filter(None, (order.remark, DECIDED))))
 
     def _on_info_written(self, db: Connection, message: InfoWritten) -> None:
         self._product(db, message.batch_id, message.series_uid, info="done")

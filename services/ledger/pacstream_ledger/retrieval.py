@@ -293,7 +293,8 @@ class Retrieval(Delivery):
         lacking, withheld = 0, set[str]()
         if batch.actions.anonymize:
             lacking = len(self.without_outcome(db, batch, order))
-            withheld = self.withheld(db, order)
+            reasons = self.withheld_instances(db, batch.batch_id, series_uid)
+            withheld = set(reasons.values())
         state, reason = state_of(batch.actions, order, lacking, withheld)
         if state == "pending":
             if not lacking and not order.counted:
