@@ -94,6 +94,7 @@ class Archive:
         self.state = self.root / "state"
         self.keys = self.root / "keys"
         self.run = self.root / "run"
+        self.decisions = self.state / "decisions.jsonl"
 
     def series_folder(self, series_uid: str) -> Path:
         return self.incoming / checked_uid(series_uid)

@@ -184,7 +184,7 @@ class FakeLine:
         kept = tuple(uid for uid in instances if uid in self.withhold)
         released = tuple(uid for uid in instances if uid not in self.withhold)
         if released:
-            yield InstancesDeidentified(**key, instances=released)
+            yield InstancesDeidentified.model_validate({**key, "instances": released})
         if kept:
             held = tuple(WithheldInstance(sop_instance_uid=uid, reason="test") for uid in kept)
             yield InstancesWithheld(**key, instances=held)

@@ -29,7 +29,7 @@ from pacstream_anonymizer.gate import Gate, Identifiers, has_echo
 from pacstream_anonymizer.parser import Content, Element, Parser
 from pacstream_anonymizer.pixels import Pixels, find_pixels
 from pacstream_anonymizer.profile import DEFAULT, Profile
-from pacstream_anonymizer.refusal import Refusal
+from pacstream_anonymizer.refusal import Refusal, Waiver
 from pacstream_anonymizer.serializer import serialize
 from pacstream_anonymizer.triage import Identity, Wanted
 from pacstream_anonymizer.values import Patient
@@ -45,9 +45,11 @@ GATE = Gate()
 
 @dataclass(frozen=True)
 class Released:
-    """The file `path` is there once the group that it was written in is committed."""
+    """The file `path` is there once the group that it was written in is committed. `waived` are the
+    reasons for which it would have been withheld without an operator's decision."""
 
     path: Path
+    waived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,22 @@ class Release:
     gate: Gate = GATE
     cleaners: dict[tuple[Subject, Encoding], Cleaner] = field(default_factory=dict, repr=False)
 
-    def add(self, source: Path, sop_instance_uid: str = "") -> Released | Withheld:
+    def add(
+        self, source: Path, sop_instance_uid: str = "", waived: frozenset[str] = frozenset()
+    ) -> Released | Withheld:
         """De-identify the file `source` into the release folder of its series.
 
         The same input always gives the same bytes at the same path, but not before `files` is
-        committed. `sop_instance_uid` is what the instance must be, if the caller knows. Raises
-        RejectedError `original_missing` if there is no such file and RetryLaterError `disk` if the
-        disk fails; everything else ends in Withheld.
+        committed. `sop_instance_uid` is what the instance must be, if the caller knows; `waived`
+        are reasons that an operator has decided to let pass. Raises RejectedError
+        `original_missing` if there is no such file and RetryLaterError `disk` if the disk fails;
+        everything else ends in Withheld.
         """
         if not source.is_file():
             raise RejectedError("an original is not there", code="original_missing")
         try:
             with source.open("rb") as file:
-                return self._add(file.fileno(), source, sop_instance_uid)
+                return self._add(file.fileno(), source, sop_instance_uid, Waiver(waived))
         except Refusal as refusal:
             return Withheld(refusal.reason)
         except OSError:
@@ -115,14 +120,14 @@ class Release:
             )
             return Withheld("error")
 
-    def _add(self, handle: int, source: Path, expected: str) -> Released:
+    def _add(self, handle: int, source: Path, expected: str, waiver: Waiver) -> Released:
         if os.fstat(handle).st_size == 0:
             raise Refusal("not_dicom")
         with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content:
             original = read_original(content)
             identity = triage.identity_of(original.elements)
             triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
-            _check_kind(original, identity.sop_class_uid)
+            _check_kind(original, identity.sop_class_uid, waiver)
             subject = self._subject(identity)
             data_set = self._cleaned(original, subject)
             released_uid = self.key.uid(identity.sop_instance_uid)
@@ -132,7 +137,7 @@ class Release:
             target = self.folder(subject) / f"{released_uid}.dcm"
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
-        return Released(target)
+        return Released(target, frozenset(waiver.used))
 
     def _subject(self, identity: Identity) -> Subject:
         """Nobody tells us whose a series without a patient ID is, whatever its instances say."""
@@ -194,9 +199,9 @@ def disk_error() -> RetryLaterError:
     return RetryLaterError("a file can't be read or written", code="disk")
 
 
-def _check_kind(original: Original, sop_class_uid: str) -> None:
-    triage.check_class(sop_class_uid)
-    triage.check_content(original.elements)
+def _check_kind(original: Original, sop_class_uid: str, waiver: Waiver) -> None:
+    triage.check_class(sop_class_uid, waiver)
+    triage.check_content(original.elements, waiver)
     if original.pixels is None and triage.is_image(sop_class_uid):
         raise Refusal("truncated")
     if original.pixels:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 REASONS = frozenset(
     {
         "not_dicom",
@@ -31,6 +33,21 @@ REASONS = frozenset(
 )
 
 
+JUDGEABLE = frozenset(
+    {
+        "burned_in_annotation",
+        "private_sop_class",
+        "recognizable_visual_features",
+        "secondary_capture",
+        "ultrasound",
+        "unsupported_sop_class",
+        "video_or_photo",
+    }
+)
+"""Rules that hold back what might identify: somebody who looks at the image may know better. All
+other reasons say that the engine could not do its work, or has found an identifier."""
+
+
 class Refusal(Exception):  # noqa: N818 - an outcome by rule, not an error
     """The instance is withheld; `reason` is one of REASONS."""
 
@@ -39,3 +56,18 @@ class Refusal(Exception):  # noqa: N818 - an outcome by rule, not an error
             raise ValueError("not a reason code")
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass
+class Waiver:
+    """What an operator's decisions let pass for one instance; `used` are the reasons that would
+    have withheld it."""
+
+    reasons: frozenset[str] = frozenset()
+    used: set[str] = field(default_factory=set)
+
+    def refuse(self, reason: str) -> None:
+        """Refusal, unless the reason is waived and somebody can judge it."""
+        if reason not in self.reasons & JUDGEABLE:
+            raise Refusal(reason)
+        self.used.add(reason)

@@ -20,6 +20,7 @@ from pacstream.messages import (
     Order,
     WithheldInstance,
 )
+from pacstream_anonymizer.decisions import Decisions
 from pacstream_anonymizer.deidentifier import (
     Release,
     Released,
@@ -59,12 +60,15 @@ def _released(
     with FileGroup() as files:
         key = load_key(archive.keys, order.project, order.key_id)
         release = release_of(order, key, Path(order.out), files)
+        decisions = Decisions(archive.decisions)
         for uid, source in sources:
             try:
-                results[uid] = _result(archive, release, source, uid)
+                waived = _waived(decisions, order.batch_id, uid, source)
+                results[uid] = _result(archive, release, source, uid, waived)
             except PacstreamError as error:
                 errors.append(error)
         failed = files.commit()
+    _leave_quarantine(archive, order, results, failed)
     yield from _facts(order, results, failed)
     if failed:
         errors.append(disk_error())
@@ -72,38 +76,88 @@ def _released(
         raise min(errors, key=lambda error: not isinstance(error, RetryLaterError))
 
 
-def _result(archive: Archive, release: Release, source: Path, uid: str) -> Released | Withheld:
-    result = release.add(source, uid)
+def _waived(decisions: Decisions, batch_id: str, uid: str, source: Path) -> frozenset[str]:
+    """What operators let pass; nothing of a file that is not there."""
+    try:
+        return decisions.waived(batch_id, uid, source)
+    except FileNotFoundError:
+        return frozenset()
+    except OSError:
+        raise disk_error() from None
+
+
+def _result(
+    archive: Archive, release: Release, source: Path, uid: str, waived: frozenset[str]
+) -> Released | Withheld:
+    result = release.add(source, uid, waived)
     if isinstance(result, Withheld):
         quarantine(archive, source, release.series.series_uid, uid, result.reason)
     return result
 
 
+def _leave_quarantine(
+    archive: Archive,
+    order: Order,
+    results: Mapping[str, Released | Withheld],
+    failed: Collection[Path],
+) -> None:
+    """What an operator has let pass leaves the quarantine, unless another batch has it, too, and
+    nobody has decided for that one."""
+    passed = {
+        uid: result.waived
+        for uid, result in results.items()
+        if isinstance(result, Released) and result.waived and result.path not in failed
+    }
+    if not passed:
+        return
+    series_uid, decisions = order.series.series_uid, Decisions(archive.decisions)
+    order_file = archive.read_order(series_uid)
+    orders = order_file.orders.values() if order_file else ()
+    others = [one.batch_id for one in orders if one.actions.anonymize]
+    for uid, reasons in passed.items():
+        source = archive.instance_path(series_uid, uid)
+        if all(reasons <= _waived(decisions, batch_id, uid, source) for batch_id in others):
+            for reason in reasons:
+                _remove(quarantine_path(archive, series_uid, uid, reason))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        raise disk_error() from None
+
+
 def _facts(
     order: Order, results: Mapping[str, Released | Withheld], failed: Collection[Path]
 ) -> Iterator[Message]:
-    done: list[str] = []
+    done: dict[frozenset[str], list[str]] = {}
     withheld: list[WithheldInstance] = []
     for uid, result in results.items():
         if isinstance(result, Withheld):
             withheld.append(WithheldInstance(sop_instance_uid=uid, reason=result.reason))
         elif result.path not in failed:
-            done.append(uid)
-    series_uid = order.series.series_uid
-    if done:
+            done.setdefault(result.waived, []).append(uid)
+    batch_id, series_uid = order.batch_id, order.series.series_uid
+    for waived, uids in done.items():
         yield InstancesDeidentified(
-            batch_id=order.batch_id, series_uid=series_uid, instances=tuple(done)
+            batch_id=batch_id,
+            series_uid=series_uid,
+            instances=tuple(uids),
+            waived=tuple(sorted(waived)),
         )
     if withheld:
-        yield InstancesWithheld(
-            batch_id=order.batch_id, series_uid=series_uid, instances=tuple(withheld)
-        )
+        yield InstancesWithheld(batch_id=batch_id, series_uid=series_uid, instances=tuple(withheld))
+
+
+def quarantine_path(archive: Archive, series_uid: str, uid: str, reason: str) -> Path:
+    """Where an original is kept that is withheld for `reason`: a second run finds it again."""
+    return archive.quarantine / reason / f"{checked_uid(series_uid)}-{checked_uid(uid)}.dcm"
 
 
 def quarantine(archive: Archive, source: Path, series_uid: str, uid: str, reason: str) -> Path:
-    """Keep an original in quarantine under a name that a second run finds again."""
-    name = f"{checked_uid(series_uid)}-{checked_uid(uid)}.dcm"
-    target = archive.quarantine / reason / name
+    """Keep an original in quarantine."""
+    target = quarantine_path(archive, series_uid, uid, reason)
     try:
         if not (target.exists() and target.samefile(source)):
             with replacing(target) as part:

@@ -10,7 +10,7 @@ from pacstream_anonymizer import attributes, text
 from pacstream_anonymizer.cleaner import value_of
 from pacstream_anonymizer.file_meta import uid_text
 from pacstream_anonymizer.parser import Element
-from pacstream_anonymizer.refusal import Refusal
+from pacstream_anonymizer.refusal import Refusal, Waiver
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 RT_DELIVERY = "1.2.840.10008.5.1.4.34."
@@ -92,20 +92,24 @@ def check_identity(identity: Identity, series: Wanted, expected: str, meta_uid: 
         raise Refusal("patient_mismatch")
 
 
-def check_class(sop_class_uid: str) -> None:
+def check_class(sop_class_uid: str, waiver: Waiver) -> None:
     """Refusal for the SOP classes that hold what this engine can't clean."""
     if not re.fullmatch(r"[0-9.]{0,64}", sop_class_uid, re.ASCII):
         raise Refusal("unreadable")
+    if not sop_class_uid:
+        raise Refusal("unreadable")
     if not sop_class_uid.startswith(STANDARD):
-        raise Refusal("private_sop_class" if sop_class_uid else "unreadable")
+        waiver.refuse("private_sop_class")
+        return
     if sop_class_uid.startswith(RT_DELIVERY):
         return
     if not sop_class_uid.startswith(STORAGE):
-        raise Refusal("unsupported_sop_class")
+        waiver.refuse("unsupported_sop_class")
+        return
     number = sop_class_uid[len(STORAGE) :]
     reason = REASON_BY_CLASS.get(number) or REASON_BY_FAMILY.get(number.partition(".")[0])
     if reason:
-        raise Refusal(reason)
+        waiver.refuse(reason)
 
 
 def is_image(sop_class_uid: str) -> bool:
@@ -118,22 +122,22 @@ def is_image(sop_class_uid: str) -> bool:
     return number not in NO_IMAGES
 
 
-def check_content(elements: list[Element]) -> None:
+def check_content(elements: list[Element], waiver: Waiver) -> None:
     """Refusal if the data set says, or lets suspect, that its pixels identify."""
     if _codes(elements, 0x00280301) == ["YES"]:
-        raise Refusal("burned_in_annotation")
+        waiver.refuse("burned_in_annotation")
     if _codes(elements, 0x00280302) == ["YES"]:
-        raise Refusal("recognizable_visual_features")
+        waiver.refuse("recognizable_visual_features")
     if value_of(elements, 0x00080064) is not None:
-        raise Refusal("secondary_capture")
+        waiver.refuse("secondary_capture")
     image_type = _codes(elements, 0x00080008)
     if any(screen in value for value in image_type for screen in SCREENS):
-        raise Refusal("burned_in_annotation")
+        waiver.refuse("burned_in_annotation")
     if _codes(elements, 0x00280004) == ["RGB"] and _codes(elements, 0x00080060) in (
         ["CT"],
         ["MR"],
     ):
-        raise Refusal("burned_in_annotation")
+        waiver.refuse("burned_in_annotation")
     if value_of(elements, 0x00420011) is not None:
         raise Refusal("encapsulated_document")
     _check_overlays(elements)
