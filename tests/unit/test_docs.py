@@ -11,6 +11,7 @@ import click
 import pytest
 
 from pacstream.settings import PREFIX, Settings
+from pacstream_anonymizer.offline import reasons as offline
 from pacstream_anonymizer.refusal import REASONS
 from pacstream_cli.main import pacstream
 from pacstream_converter.dcm2niix import LOG_REASONS
@@ -29,6 +30,9 @@ RECEIVING = ROOT / "shared/pacstream/receiving"
 
 TOLD_TO_NOBODY = frozenset({"dead_letter", "move_does_not_work"})
 """Codes of the ledger's table of C-MOVEs, and of the log of retrieve."""
+
+NOTHING_TO_KEEP = frozenset({"same_content", "original_missing"})
+"""Reasons of a folder's files of which nothing can or need be kept in quarantine."""
 
 REASON_CODE = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 REASON_KEYWORDS = frozenset({"code", "reason", "broken"})
@@ -105,7 +109,7 @@ def codes_in_the_code() -> set[str]:
     folders = [ROOT / f"services/{name}/pacstream_{name}" for name in REPORTING]
     default_codes = codes_of_exception_classes()
     found = {*REASONS, *(code for _, code in LOG_REASONS), *(code for _, code in NOT_IMAGES)}
-    found |= NOT_TRIED | FAILING
+    found |= NOT_TRIED | FAILING | offline.REASONS
     for tree in syntax_trees(ROOT / "shared/pacstream", *folders, without=RECEIVING):
         for node in ast.walk(tree):
             found |= codes_in(node, default_codes)
@@ -114,7 +118,7 @@ def codes_in_the_code() -> set[str]:
 
 def quarantine_folders_in_the_code() -> set[str]:
     """Reasons of the receivers (literal) and of the anonymizer (all that it withholds for)."""
-    found = set(REASONS)
+    found = set(REASONS | offline.REASONS - offline.STAY - NOTHING_TO_KEEP)
     for tree in syntax_trees(RECEIVING):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -226,6 +230,8 @@ def test_the_quarantine_table_lists_exactly_the_folders_that_the_code_fills() ->
     rows = table_rows(section(OPERATIONS, "Quarantine"))
     named = {code for row in rows for code in code_spans(row[0]) if "<" not in code}
     withheld = table_rows(section(OPERATIONS, "De-identification withholds an instance"))
+    of_folders = section(OPERATIONS, "A file of a folder is not released")
+    withheld += table_rows(of_folders.partition("nothing in quarantine")[0])
     named |= {code for row in withheld for code in code_spans(row[0])}
     assert named == quarantine_folders_in_the_code()
 

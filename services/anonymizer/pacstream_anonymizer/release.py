@@ -161,13 +161,13 @@ def quarantine(archive: Archive, source: Path, series_uid: str, uid: str, reason
     try:
         if not (target.exists() and target.samefile(source)):
             with replacing(target) as part:
-                _link_or_copy(source, part)
+                link_or_copy(source, part)
     except OSError:
         raise RetryLaterError("the quarantine can't be written", code="disk") from None
     return target
 
 
-def _link_or_copy(source: Path, part: Path) -> None:
+def link_or_copy(source: Path, part: Path) -> None:
     """A hard link costs no space; not every file system has them."""
     try:
         part.hardlink_to(source)

@@ -1,0 +1,78 @@
+"""Which profile `pacstream anonymize` works by: its name or file, and what options change of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pacstream.errors import InputError
+from pacstream_anonymizer import profile as profiles
+from pacstream_anonymizer.offline.layout import Dates
+from pacstream_anonymizer.profile import Profile
+
+SAFE_PRIVATE = "retain_safe_private"
+FULL_DATES = "retain_longitudinal_full_dates"
+MODIFIED_DATES = "retain_longitudinal_modified_dates"
+OPTIONS = (
+    SAFE_PRIVATE,
+    "retain_uids",
+    "retain_device_identity",
+    "retain_institution_identity",
+    "retain_patient_characteristics",
+    FULL_DATES,
+    MODIFIED_DATES,
+    "clean_descriptors",
+    "clean_structured_content",
+    "clean_graphics",
+    "clean_pixel_data",
+)
+"""As the columns of Table E.1-1 are named."""
+
+PREFIXES = ("retain_longitudinal_", "retain_", "clean_")
+NONE = "none"
+
+
+def named_options(text: str) -> frozenset[str]:
+    """`none`, or names separated by commas: whole, or without what they begin with
+    (`full_dates`). Raises InputError."""
+    if text.strip().lower() == NONE:
+        return frozenset()
+    known = {short(option): option for option in OPTIONS} | {option: option for option in OPTIONS}
+    names = [name.strip().lower().replace("-", "_") for name in text.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        shorts = ", ".join(short(option) for option in OPTIONS)
+        raise InputError(f"--options: `none`, or of {shorts}; not {', '.join(unknown)}")
+    return frozenset(known[name] for name in names)
+
+
+def short(option: str) -> str:
+    return next(option.removeprefix(p) for p in PREFIXES if option.startswith(p))
+
+
+def chosen(profile: Profile, options: str, *, without_private: bool, shifted: bool) -> Profile:
+    """The profile with the options that the command line gives. `shifted`: dates have to be.
+
+    Raises InputError if options exclude one another.
+    """
+    on = named_options(options) if options else profile.options
+    if without_private:
+        on = on - {SAFE_PRIVATE}
+    if shifted and FULL_DATES in on:
+        raise InputError("--fuzz_acq_dates shifts dates, full_dates keeps them: leave one out")
+    if shifted:
+        on = on | {MODIFIED_DATES}
+    return replace(profile, options=on)
+
+
+def dates_of(profile: Profile) -> Dates:
+    if FULL_DATES in profile.options:
+        return Dates.KEPT
+    return Dates.SHIFTED if MODIFIED_DATES in profile.options else Dates.REMOVED
+
+
+def load_profile(name: str) -> Profile:
+    """A shipped profile by its name. Raises InputError."""
+    shipped = {"research": profiles.DEFAULT, "strict": Profile(frozenset())}
+    if name not in shipped:
+        raise InputError(f"--profile: no such profile; there are {', '.join(sorted(shipped))}")
+    return shipped[name]
