@@ -20,6 +20,7 @@ from pacstream_anonymizer.offline import book as booking
 from pacstream_anonymizer.offline import crew, plan, records
 from pacstream_anonymizer.offline.book import Book, Entry, Job
 from pacstream_anonymizer.offline.inventory import (
+    Instance,
     Inventory,
     Unplanned,
     take_inventory,
@@ -28,7 +29,7 @@ from pacstream_anonymizer.offline.layout import Dates, Layout, is_pacsmans
 from pacstream_anonymizer.offline.new_ids import Entry as NewId
 from pacstream_anonymizer.offline.people import name_people
 from pacstream_anonymizer.offline.reasons import NO_INSTANCE, STAY
-from pacstream_anonymizer.offline.work import Bench, keep_back
+from pacstream_anonymizer.offline.work import Bench, keep_back, waived_for
 from pacstream_anonymizer.profile import Profile
 
 Progress = Callable[[int, int], None]
@@ -202,6 +203,7 @@ class _Run:
                 places,
                 book,
                 wish.source,
+                may_pass=self._may_pass,
                 without_identifiable=wish.without_identifiable,
             )
             if book.job(wish.job) is None:
@@ -209,6 +211,13 @@ class _Run:
             self._note(plan.planned(made))
         records.write_people(book, wish.data, job)
         return made
+
+    def _may_pass(self, instance: Instance) -> bool:
+        path = instance.file.path
+        known, source = self._entries.get(path), self._wish.source / path
+        if known is None or known.outcome != booking.WITHHELD:
+            return False
+        return known.reason in waived_for(self._wish.data, instance.sop_instance_uid, source)
 
     def _release(self, made: plan.Plan, key: ProjectKey, progress: Progress) -> None:
         wish = self._wish

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,9 +62,11 @@ def make_plan(
     book: Book,
     source: Path,
     *,
+    may_pass: Callable[[Instance], bool],
     without_identifiable: bool,
 ) -> Plan:
-    """The plan, and in the book the folders of its series."""
+    """The plan, and in the book the folders of its series. `may_pass`: whether something has been
+    decided about an instance since it was withheld."""
     plan = Plan()
     released = _released_uids(entries)
     todo: dict[tuple[Subject, str, str], list[tuple[Instance, str]]] = defaultdict(list)
@@ -72,7 +74,7 @@ def make_plan(
         first = _first(same, entries)
         for instance in same:
             entry = entries.get(instance.file.path)
-            if entry and is_done(entry, instance.file, places.out):
+            if entry and is_done(entry, instance.file, places.out) and not may_pass(instance):
                 plan.done.append(entry)
             elif without_identifiable and is_identifiable(instance):
                 plan.kept_back.append((instance, "identifiable"))

@@ -15,6 +15,7 @@ from pacstream.archive import UID, Archive, replacing
 from pacstream.durable import FileGroup
 from pacstream.errors import RejectedError
 from pacstream.pseudonyms import ProjectKey
+from pacstream_anonymizer.decisions import Decisions
 from pacstream_anonymizer.deidentifier import Release, Released, Withheld, disk_error
 from pacstream_anonymizer.offline.book import DUPLICATE, RELEASED, WITHHELD, Entry
 from pacstream_anonymizer.offline.inventory import File
@@ -73,6 +74,8 @@ def entries_of(task: Task, bench: Bench) -> Iterator[list[Entry]]:
             results = [(item, _result(item, task, bench, release)) for item in group]
             if files.commit():
                 raise disk_error()
+            for item, result in results:
+                _leave_quarantine(item, result, task, bench)
             yield [_entry(item, result, bench) for item, result in results]
 
 
@@ -89,7 +92,8 @@ def _result(item: Item, task: Task, bench: Bench, release: Release) -> Released 
         if item.rival or (not item.is_ours and there.exists()):
             result = _compared(there, source, item, task, bench)
         else:
-            result = release.add(source, item.sop_instance_uid)
+            waived = waived_for(bench.data, item.sop_instance_uid, source)
+            result = release.add(source, item.sop_instance_uid, waived)
     except RejectedError:
         return Withheld("original_missing")
     if isinstance(result, Withheld):
@@ -98,13 +102,24 @@ def _result(item: Item, task: Task, bench: Bench, release: Release) -> Released 
     return result
 
 
+def waived_for(data: Path, sop_instance_uid: str, source: Path) -> frozenset[str]:
+    """The reasons that an operator has let this very content pass, for no batch in particular."""
+    try:
+        return Decisions(Archive(data).decisions).waived("", sop_instance_uid, source)
+    except FileNotFoundError:
+        return frozenset()
+    except OSError:
+        raise disk_error() from None
+
+
 def _compared(
     there: Path, source: Path, item: Item, task: Task, bench: Bench
 ) -> Released | Withheld:
     """`there` itself if the instance would become just that: one SOP Instance UID, one content."""
     with FileGroup() as files:
         trial = _release(task, bench, bench.scratch / uuid.uuid4().hex, files)
-        result = trial.add(source, item.sop_instance_uid)
+        waived = waived_for(bench.data, item.sop_instance_uid, source)
+        result = trial.add(source, item.sop_instance_uid, waived)
         if isinstance(result, Withheld):
             return result
         if files.commit():
@@ -112,6 +127,19 @@ def _compared(
     is_same = there.exists() and filecmp.cmp(result.path, there, shallow=False)
     result.path.unlink()
     return Released(there) if is_same else Withheld("duplicate_uid")
+
+
+def _leave_quarantine(item: Item, result: Released | Withheld, task: Task, bench: Bench) -> None:
+    """What an operator has let pass is not kept back any more."""
+    reasons = result.waived if isinstance(result, Released) else ()
+    name = f"{task.wanted.series_uid}-{item.sop_instance_uid}.dcm"
+    try:
+        for reason in reasons:
+            kept = Archive(bench.data).quarantine / reason / name
+            if kept.exists() and filecmp.cmp(bench.source / item.file.path, kept, shallow=False):
+                kept.unlink()
+    except OSError:
+        raise disk_error() from None
 
 
 def _entry(item: Item, result: Released | Withheld, bench: Bench) -> Entry:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from pacstream.archive import Archive
 from pacstream.errors import InputError
 from pacstream.pseudonyms import shifted_date
+from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
 from pacstream_anonymizer.deidentifier import Released, deidentify_instance
 from pacstream_anonymizer.offline.job import check_zones
 from pacstream_anonymizer.offline.layout import Dates, Layout
@@ -200,6 +202,30 @@ def test_a_damaged_instance_is_kept_in_quarantine(source: Path, tmp_path: Path) 
     assert not mentions(kept, *IDENTIFYING)
     assert contents(tmp_path / "data" / "quarantine") == kept
     assert done(source, tmp_path / "out").withheld == summary.withheld
+
+
+def test_what_an_operator_lets_pass_is_released_by_the_next_run(
+    source: Path, tmp_path: Path
+) -> None:
+    burned = instance_of("MRN-88213", 7, 7, BurnedInAnnotation="YES")
+    held = saved(burned, source / "sub-a/ses-b/c/d")
+    assert done(source, tmp_path / "out").withheld == {"burned_in_annotation": 1}
+    decision = Decision(
+        at="2026-11-25",
+        by="operator",
+        why="looked at",
+        decision="release",
+        reason="burned_in_annotation",
+        sop_instance_uid=burned.SOPInstanceUID,
+        content=digest_of(held),
+        version="1",
+    )
+    Decisions(Archive(tmp_path / "data").decisions).append([decision])
+    summary = done(source, tmp_path / "out")
+    assert (summary.released, summary.before, summary.is_whole) == (9, 8, True)
+    assert contents(tmp_path / "data" / "quarantine") == {}
+    saved(instance_of("MRN-88213", 7, 7, BurnedInAnnotation="YES", Rows=2, Columns=8), held)
+    assert done(source, tmp_path / "out").withheld == {"burned_in_annotation": 1}
 
 
 def test_a_file_that_nobody_may_read_is_not_forgotten(source: Path, tmp_path: Path) -> None:
