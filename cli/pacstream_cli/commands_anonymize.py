@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -143,9 +142,10 @@ def prepare(typed: Typed) -> Wish:
     )
 
 
-def worker_count(text: str) -> int:
+def worker_count(text: str) -> int | None:
+    """None for auto. Raises InputError."""
     if text == "auto":
-        return len(os.sched_getaffinity(0))
+        return None
     if not re.fullmatch(r"[1-9]\d{0,2}", text, re.ASCII):
         raise InputError("--workers: a number from 1, or auto")
     return int(text)

@@ -32,6 +32,9 @@ from pacstream_anonymizer.offline.reasons import NO_INSTANCE, STAY
 from pacstream_anonymizer.offline.work import Bench, keep_back, waived_for
 from pacstream_anonymizer.profile import Profile
 
+WORTH_A_PROCESS = 200
+"""Instances; a process takes half a second until it can do the first."""
+
 Progress = Callable[[int, int], None]
 """Told how many instances of how many are through."""
 
@@ -39,7 +42,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Wish:
     """What the user wants. `layout`: None for PACSMAN's if the folder has it, else UIDS.
-    `new_ids`: None if pseudonyms are the key's."""
+    `new_ids`: None if pseudonyms are the key's. `workers`: None for what suits machine and folder.
+    """
 
     source: Path
     out: Path
@@ -52,7 +56,7 @@ class Wish:
     new_ids: Sequence[NewId] | None = None
     without_identifiable: bool = False
     keep_patient_folders: bool = False
-    workers: int = 1
+    workers: int | None = 1
 
     @property
     def in_place(self) -> bool:
@@ -227,7 +231,7 @@ class _Run:
         done = 0
         progress(done, total)
         try:
-            for entries in crew.results(made.tasks, bench, wish.workers):
+            for entries in crew.results(made.tasks, bench, wish.workers or workers_for(total)):
                 self._done(entries)
                 done += len(entries)
                 progress(done, total)
@@ -302,6 +306,11 @@ class _Run:
             records=records.folder(wish.data, job.project),
             report=report,
         )
+
+
+def workers_for(instances: int) -> int:
+    """One for each core, but none for so few instances that it would hardly have begun."""
+    return max(1, min(len(os.sched_getaffinity(0)), instances // WORTH_A_PROCESS))
 
 
 def _is_over(entry: Entry, out: Path) -> bool:

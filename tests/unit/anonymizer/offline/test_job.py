@@ -17,7 +17,7 @@ from pacstream.errors import InputError
 from pacstream.pseudonyms import shifted_date
 from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
 from pacstream_anonymizer.deidentifier import Released, deidentify_instance
-from pacstream_anonymizer.offline.job import check_zones
+from pacstream_anonymizer.offline.job import check_zones, workers_for
 from pacstream_anonymizer.offline.layout import Dates, Layout
 from pacstream_anonymizer.profile import DEFAULT
 from tests.unit.anonymizer.instances import KEY, order_for, saved
@@ -126,6 +126,11 @@ def test_two_processes_make_what_one_makes(source: Path, tmp_path: Path) -> None
     two = done(source, tmp_path / "two", data=tmp_path / "data2", workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert one.withheld == two.withheld == {"burned_in_annotation": 1}
+
+
+def test_a_small_folder_is_not_worth_a_second_process() -> None:
+    assert [workers_for(number) for number in (0, 1, 399)] == [1, 1, 1]
+    assert workers_for(10**6) == len(os.sched_getaffinity(0))
 
 
 def test_another_process_makes_the_same_bytes(source: Path, tmp_path: Path) -> None:
