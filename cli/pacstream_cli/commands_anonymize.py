@@ -218,8 +218,8 @@ def print_summary(summary: Summary, wish: Wish) -> None:
     if wish.keep_patient_folders:
         click.echo("note: folder names of patients were kept; they may identify", err=True)
     before = f", {summary.before} of them earlier" if summary.before else ""
-    click.echo(f"{summary.instances} instances of {summary.patients} patients")
-    click.echo(f"  released    {summary.released}{before}")
+    click.echo(f"{summary.instances} DICOM instances")
+    click.echo(f"  released    {summary.released} of {summary.patients} patients{before}")
     if summary.duplicates:
         click.echo(f"  duplicates  {summary.duplicates} (same content as another file)")
     for reason, number in summary.withheld.items():

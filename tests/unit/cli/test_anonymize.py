@@ -54,7 +54,7 @@ def called(folder: Path, *arguments: object) -> tuple[int, str, str]:
 def test_two_folders_are_all_that_is_needed(source: Path, tmp_path: Path) -> None:
     code, out, err = called(tmp_path, "-d", "in", "-o", "out")
     assert code == 0
-    assert "8 instances of 2 patients" in out
+    assert "8 DICOM instances" in out and "released    8 of 2 patients" in out
     key = load_key(tmp_path / ".pacstream" / "keys", "default")
     assert f"made in {tmp_path / '.pacstream' / 'keys'}" in err
     assert {path.split("/")[0] for path in contents(tmp_path / "out")} == {
@@ -62,7 +62,7 @@ def test_two_folders_are_all_that_is_needed(source: Path, tmp_path: Path) -> Non
     }
     code, out, err = called(tmp_path, "-d", "in", "-o", "out")
     assert (code, err) == (0, "")
-    assert "released    8, 8 of them earlier" in out
+    assert "released    8 of 2 patients, 8 of them earlier" in out
 
 
 def test_the_exit_code_tells_that_something_was_withheld(source: Path, tmp_path: Path) -> None:

@@ -69,10 +69,6 @@ class Instance:
     number: str
     image_type: tuple[str, ...]
 
-    @property
-    def patient(self) -> tuple[str, str]:
-        return self.patient_id, self.issuer
-
 
 @dataclass(frozen=True)
 class Unplanned:

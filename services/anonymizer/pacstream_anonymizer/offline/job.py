@@ -8,9 +8,9 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pacstream.archive import Archive
 from pacstream.errors import InputError
@@ -71,7 +71,8 @@ class Wish:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the files of a folder. `before`: so many were released by an earlier run."""
+    """What became of the files of a folder. `before`: so many were released by an earlier run;
+    `patients`: so many have something in the release."""
 
     layout: Layout
     is_fallback: bool
@@ -130,16 +131,28 @@ class _Run:
         self._archive = Archive(wish.data)
         self._entries = book.entries(wish.job)
         self._scratch = self._archive.run / "offline" / wish.job
+        self._redone: set[str] = set()
 
     def run(self, progress: Progress) -> Summary:
         inventory = self._inventory()
         job = self._settled(inventory)
         key = self._wish.ring.key(job.key_id)
+        before = {path for path, one in self._entries.items() if one.outcome == booking.RELEASED}
         made = self._planned(inventory, job, key)
+        self._work_off(made, key, progress)
+        while made.waiting:
+            made = self._planned(inventory, job, key)
+            self._work_off(made, key, progress)
+        self._keep_rest(inventory.rest)
+        if self._wish.in_place:
+            self._clear(made, inventory)
+            remove_empty_folders(self._wish.source)
+        return self._summary(job, before)
+
+    def _work_off(self, made: plan.Plan, key: ProjectKey, progress: Progress) -> None:
         self._release(made, key, progress)
-        self._keep_back(made, inventory.rest)
-        self._finish(made)
-        return self._summary(inventory, job, made)
+        self._keep_back(made)
+        self._done(plan.copies(made))
 
     def _inventory(self) -> Inventory:
         wish = self._wish
@@ -227,7 +240,9 @@ class _Run:
         wish = self._wish
         shutil.rmtree(self._scratch, ignore_errors=True)
         bench = Bench(wish.source, wish.out, wish.data, self._scratch, key, wish.profile)
-        total = sum(len(task.items) for task in made.tasks)
+        items = [item for task in made.tasks for item in task.items]
+        self._redone |= {item.file.path for item in items}
+        total = len(items)
         done = 0
         progress(done, total)
         try:
@@ -238,12 +253,27 @@ class _Run:
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _keep_back(self, made: plan.Plan, rest: Iterable[Unplanned]) -> None:
+    def _keep_back(self, made: plan.Plan) -> None:
         for instance, reason in made.kept_back:
-            name = f"{instance.series_uid}-{instance.sop_instance_uid}"
-            source = self._wish.source / instance.file.path
-            keep_back(self._archive, source, reason, name, instance.file)
+            self._keep(instance, reason)
             self._done([Entry(instance.file, booking.WITHHELD, reason)])
+
+    def _keep(self, instance: Instance, reason: str) -> None:
+        name = f"{instance.series_uid}-{instance.sop_instance_uid}"
+        source = self._wish.source / instance.file.path
+        keep_back(self._archive, source, reason, name, instance.file)
+
+    def _clear(self, made: plan.Plan, inventory: Inventory) -> None:
+        """Sources that a killed run left, or that somebody has put back: a withheld one goes only
+        if it is in quarantine."""
+        here = {instance.file.path: instance for instance in inventory.instances}
+        left = [one for one in made.done if (self._wish.source / one.file.path).exists()]
+        for entry in left:
+            if entry.outcome == booking.WITHHELD:
+                self._keep(here[entry.file.path], entry.reason)
+        self._remove_sources(left)
+
+    def _keep_rest(self, rest: Iterable[Unplanned]) -> None:
         for one in rest:
             is_instance = one.reason not in NO_INSTANCE
             known = self._entries.get(one.file.path)
@@ -254,13 +284,6 @@ class _Run:
                 keep_back(self._archive, source, one.reason, "", one.file)
             outcome = booking.WITHHELD if is_instance else booking.OTHER
             self._done([Entry(one.file, outcome, one.reason)])
-
-    def _finish(self, made: plan.Plan) -> None:
-        """Copies of what is released or in quarantine now, and sources that a killed run left."""
-        self._done(plan.copies(made))
-        if self._wish.in_place:
-            self._remove_sources(made.done)
-            remove_empty_folders(self._wish.source)
 
     def _done(self, entries: Sequence[Entry]) -> None:
         """First the book, then the source, if it is replaced or kept elsewhere."""
@@ -280,7 +303,7 @@ class _Run:
             if entry.reason not in STAY and entry.reason != "original_missing":
                 (self._wish.source / entry.file.path).unlink(missing_ok=True)
 
-    def _summary(self, inventory: Inventory, job: Job, made: plan.Plan) -> Summary:
+    def _summary(self, job: Job, before: Set[str]) -> Summary:
         wish, entries = self._wish, list(self._entries.values())
         outcomes = Counter(entry.outcome for entry in entries)
 
@@ -289,8 +312,7 @@ class _Run:
             return dict(sorted(found.items()))
 
         report = records.write_report(wish.data, job, wish.job, entries)
-        now = {item.file.path for task in made.tasks for item in task.items}
-        released = [e.file.path for e in entries if e.outcome == booking.RELEASED]
+        released = {e.file.path for e in entries if e.outcome == booking.RELEASED}
         others = sum(reasons(booking.OTHER).values())
         return Summary(
             layout=Layout(job.layout),
@@ -298,11 +320,11 @@ class _Run:
             key_id=job.key_id,
             instances=len(entries) - others,
             released=outcomes[booking.RELEASED],
-            before=sum(path not in now for path in released),
+            before=len(released & (before - self._redone)),
             duplicates=outcomes[booking.DUPLICATE],
             withheld=reasons(booking.WITHHELD),
             others=reasons(booking.OTHER),
-            patients=len({one.patient for one in inventory.instances}),
+            patients=len({PurePath(e.target).parts[0] for e in entries if e.target}),
             records=records.folder(wish.data, job.project),
             report=report,
         )

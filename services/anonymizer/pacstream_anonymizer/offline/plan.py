@@ -40,11 +40,13 @@ class Places:
 @dataclass(frozen=True)
 class Plan:
     """`kept_back` is withheld before the engine sees it; `copies` are files with the content of
-    another one, and end as that one does."""
+    another one, and end as that one does; `waiting` are other contents of a UID whose first file
+    may yet be withheld, as a truncated one is."""
 
     tasks: list[Task] = field(default_factory=list)
     kept_back: list[tuple[Instance, str]] = field(default_factory=list)
     copies: list[File] = field(default_factory=list)
+    waiting: list[File] = field(default_factory=list)
     done: list[Entry] = field(default_factory=list)
 
 
@@ -84,8 +86,10 @@ def make_plan(
                 todo[series].append((instance, _rivals_target(rival, instance)))
             elif _are_equal(source, first.file, instance.file):
                 plan.copies.append(instance.file)
-            else:
+            elif _is_released(first, entries):
                 plan.kept_back.append((instance, "duplicate_uid"))
+            else:
+                plan.waiting.append(instance.file)
     for (subject, _, _), instances in todo.items():
         plan.tasks.append(_task(subject, instances, entries, places, book))
     return plan
@@ -124,13 +128,20 @@ def _by_uid(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
 
 
 def _first(same: Sequence[Instance], entries: Mapping[str, Entry]) -> Instance:
-    """The one that is released already, or whose path sorts first: whatever else is there."""
+    """The one that is released already, or the first path of those that may be."""
 
-    def order(instance: Instance) -> tuple[bool, str]:
+    def order(instance: Instance) -> tuple[bool, bool, str]:
         entry = entries.get(instance.file.path)
-        return entry is None or entry.outcome not in (RELEASED, PLANNED), instance.file.path
+        outcome = entry.outcome if entry and entry.file == instance.file else ""
+        is_out = outcome not in ("", PLANNED, RELEASED)
+        return is_out, not _is_released(instance, entries), instance.file.path
 
     return min(same, key=order)
+
+
+def _is_released(instance: Instance, entries: Mapping[str, Entry]) -> bool:
+    entry = entries.get(instance.file.path)
+    return entry is not None and entry.outcome == RELEASED and entry.file == instance.file
 
 
 def _released_uids(entries: Mapping[str, Entry]) -> dict[str, Entry]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -79,6 +80,18 @@ def test_what_is_added_later_is_de_identified_too(folder: Path) -> None:
     after = contents(folder)
     assert whole.items() < after.items()
     assert len(after) == 9
+
+
+def test_what_is_put_back_from_quarantine_is_not_lost(folder: Path, tmp_path: Path) -> None:
+    (screen,) = folder.rglob("screen")
+    before = screen.read_bytes()
+    first = done(folder, folder)
+    (kept,) = (tmp_path / "data" / "quarantine" / "burned_in_annotation").iterdir()
+    screen.parent.mkdir(parents=True)
+    kept.rename(screen)
+    assert done(folder, folder) == replace(first, before=8)
+    assert not screen.exists()
+    assert kept.read_bytes() == before
 
 
 def test_nothing_is_removed_if_the_disk_refuses(

@@ -258,6 +258,25 @@ def test_another_content_of_the_same_uid_is_withheld(source: Path, tmp_path: Pat
     assert len(contents(tmp_path / "data" / "quarantine" / "duplicate_uid")) == 1
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_whole_instance_is_released_though_a_cut_one_of_its_uid_comes_first(
+    in_place: bool, source: Path, tmp_path: Path
+) -> None:
+    whole = sorted(source.rglob("CT.*"))[0]
+    expected = whole.read_bytes()
+    before = saved(instance_of("MRN-88213", 0, 0), source / "sub-0" / "ses-0" / "0" / "a")
+    (source / "sub-0" / "ses-0" / "0" / "copy").write_bytes(expected)
+    uid = dcmread(whole).SOPInstanceUID
+    before.write_bytes(expected[:-9])
+    out = source if in_place else tmp_path / "out"
+    summary = done(source, out)
+    assert (summary.released, summary.duplicates) == (8, 1)
+    assert summary.withheld == {"truncated": 1}
+    assert len(list(out.rglob(f"{KEY.uid(uid)}.dcm"))) == 1
+    again = done(source, out)
+    assert (again.released, again.before, again.withheld) == (8, 8, {"truncated": 1})
+
+
 def test_a_file_of_another_folder_is_not_overwritten_by_one_of_its_uid(
     source: Path, tmp_path: Path
 ) -> None:
