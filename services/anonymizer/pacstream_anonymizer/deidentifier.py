@@ -54,9 +54,10 @@ class Released:
 
 @dataclass(frozen=True)
 class Withheld:
-    """`reason` is one of refusal.REASONS."""
+    """`reason` is one of refusal.REASONS; `waived` as in Released."""
 
     reason: str
+    waived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ class Release:
         """
         if not source.is_file():
             raise RejectedError("an original is not there", code="original_missing")
+        waiver = Waiver(waived)
         try:
             with source.open("rb") as file:
-                return self._add(file.fileno(), source, sop_instance_uid, Waiver(waived))
+                return self._add(file.fileno(), source, sop_instance_uid, waiver)
         except Refusal as refusal:
-            return Withheld(refusal.reason)
+            return Withheld(refusal.reason, frozenset(waiver.used))
         except OSError:
             raise disk_error() from None
         except PacstreamError:

@@ -101,12 +101,12 @@ def _leave_quarantine(
     results: Mapping[str, Released | Withheld],
     failed: Collection[Path],
 ) -> None:
-    """What an operator has let pass leaves the quarantine, unless another batch has it, too, and
-    nobody has decided for that one."""
+    """Where an instance was withheld for a reason that an operator has let pass, it is no more,
+    unless another batch has it, too, and nobody has decided for that one."""
     passed = {
         uid: result.waived
         for uid, result in results.items()
-        if isinstance(result, Released) and result.waived and result.path not in failed
+        if result.waived and not (isinstance(result, Released) and result.path in failed)
     }
     if not passed:
         return

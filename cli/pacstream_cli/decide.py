@@ -1,0 +1,218 @@
+"""What an operator decides about the quarantine: checked as a whole, written down, then done."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pacstream import __version__
+from pacstream.archive import Archive, flush_folder
+from pacstream.errors import PacstreamError, RejectedError
+from pacstream.messages import DeidentifyRequested, Order
+from pacstream.settings import Settings
+from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
+from pacstream_cli.quarantine import ASIDE, Entry, InvalidRefsError, Place, withheld_from
+from pacstream_cli.reasons import why_not
+
+AT_ONCE = 64
+"""Instances in one message: as many as a group commit of the store SCP has."""
+
+LOOK_EVERY_S = 0.2
+
+
+class QuarantineError(PacstreamError):
+    code = "quarantine"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One instance is let pass one rule, for the batch of `order`."""
+
+    entry: Entry
+    order: Order
+    content: str
+
+    @property
+    def place(self) -> Place:
+        return self.order.batch_id, self.entry.series_uid, self.entry.sop_instance_uid
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of instances after a decision. `withheld`: the new reason of each that is
+    held back all the same."""
+
+    released: tuple[Place, ...]
+    withheld: dict[Place, str]
+    unheard: tuple[Place, ...]
+
+
+def operator() -> str:
+    """The user of this process, by name if there is one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def passes_of(archive: Archive, entries: Sequence[Entry]) -> list[Pass]:
+    """What a release of these entries comes to. Raises InvalidRefsError, with a line for each that
+    can't be released; nothing is done yet."""
+    problems: list[str] = []
+    found: list[Pass] = []
+    for entry in entries:
+        problem = _obstacle(archive, entry)
+        if problem:
+            problems.append(f"{entry.ref}/{entry.reason}: {problem}")
+            continue
+        content = _content(entry.path)
+        for batch_id in entry.batches:
+            order = _order(archive, entry, batch_id)
+            if order is None:
+                problems.append(f"{entry.ref}/{entry.reason}: no order of {batch_id} is here")
+            else:
+                found.append(Pass(entry, order, content))
+    if problems:
+        raise InvalidRefsError("nothing is released: not all of it can be", problems)
+    return found
+
+
+def _obstacle(archive: Archive, entry: Entry) -> str:
+    """Why an entry can't be released; empty if it can."""
+    problem = why_not(entry.reason, entry.origin)
+    if problem:
+        return problem
+    if not entry.batches:
+        return "the ledger knows no batch that it is withheld from"
+    original = archive.instance_path(entry.series_uid, entry.sop_instance_uid)
+    if not original.is_file():
+        return "its original is not in incoming any more: submit the query again"
+    if not original.samefile(entry.path) and digest_of(original) != digest_of(entry.path):
+        return "another content of it is in incoming by now: submit the query again"
+    return ""
+
+
+def _order(archive: Archive, entry: Entry, batch_id: str) -> Order | None:
+    try:
+        order_file = archive.read_order(entry.series_uid)
+    except RejectedError:
+        return None
+    return order_file.orders.get(batch_id) if order_file else None
+
+
+def write_release(archive: Archive, passes: Sequence[Pass], by: str, why: str) -> None:
+    """Durable on return: from now on the instances may pass. Raises QuarantineError."""
+    at = _now()
+    _append(
+        archive,
+        [
+            Decision(
+                at=at,
+                by=by,
+                why=why,
+                decision="release",
+                reason=one.entry.reason,
+                batch_id=one.order.batch_id,
+                series_uid=one.entry.series_uid,
+                sop_instance_uid=one.entry.sop_instance_uid,
+                content=one.content,
+                profile=one.order.profile,
+                version=__version__,
+            )
+            for one in passes
+        ],
+    )
+
+
+def requests_of(passes: Sequence[Pass]) -> Iterator[DeidentifyRequested]:
+    """The messages that have the instances de-identified once more."""
+    groups: dict[tuple[str, str], list[Pass]] = {}
+    for one in passes:
+        groups.setdefault((one.order.batch_id, one.entry.series_uid), []).append(one)
+    for (batch_id, _), group in groups.items():
+        uids = sorted({one.entry.sop_instance_uid for one in group})
+        for first in range(0, len(uids), AT_ONCE):
+            instances = tuple(uids[first : first + AT_ONCE])
+            yield DeidentifyRequested(batch_id=batch_id, order=group[0].order, instances=instances)
+
+
+def wait_for(
+    settings: Settings,
+    passes: Sequence[Pass],
+    wait_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Outcome:
+    """Look into the ledger until it knows what has become of each instance, `wait_s` at most."""
+    before = {one.place: one.entry.reason for one in passes}
+    series = sorted({one.entry.series_uid for one in passes})
+    deadline = time.monotonic() + wait_s
+    while True:
+        now = withheld_from(settings, series)
+        unheard = tuple(place for place, reason in before.items() if now.get(place) == reason)
+        if not unheard or time.monotonic() >= deadline:
+            break
+        sleep(LOOK_EVERY_S)
+    withheld = {place: now[place] for place in before if place in now and place not in unheard}
+    released = tuple(place for place in before if place not in now)
+    return Outcome(released, withheld, unheard)
+
+
+def drop(archive: Archive, entries: Sequence[Entry], by: str, why: str) -> None:
+    """Write down and remove. Raises QuarantineError; then some may be gone, and all are written
+    down."""
+    at = _now()
+    decisions = [
+        Decision(
+            at=at,
+            by=by,
+            why=why,
+            decision="drop",
+            reason=entry.reason,
+            batch_id=batch_id,
+            series_uid=entry.series_uid,
+            sop_instance_uid=entry.sop_instance_uid,
+            content=_content(entry.path),
+            version=__version__,
+        )
+        for entry in entries
+        for batch_id in entry.batches or ("",)
+    ]
+    _append(archive, decisions)
+    try:
+        for entry in entries:
+            entry.path.unlink(missing_ok=True)
+        for folder in {entry.path.parent for entry in entries}:
+            flush_folder(folder)
+    except OSError:
+        raise QuarantineError("a file can't be removed from the quarantine") from None
+
+
+def stays_in_incoming(archive: Archive, entry: Entry) -> bool:
+    """Whether the very bytes of an entry lie in incoming, too."""
+    if entry.origin == ASIDE:
+        return False
+    original = archive.instance_path(entry.series_uid, entry.sop_instance_uid)
+    return original.is_file()
+
+
+def _content(path: Path) -> str:
+    try:
+        return digest_of(path)
+    except OSError:
+        raise QuarantineError("a file of the quarantine can't be read") from None
+
+
+def _append(archive: Archive, decisions: Sequence[Decision]) -> None:
+    try:
+        Decisions(archive.decisions).append(decisions)
+    except OSError:
+        raise QuarantineError("the decision can't be written down, so nothing is done") from None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
