@@ -12,11 +12,12 @@ from pathlib import Path
 
 from pacstream import __version__
 from pacstream.archive import Archive, flush_folder
-from pacstream.errors import PacstreamError, RejectedError
+from pacstream.errors import PacstreamError
 from pacstream.messages import DeidentifyRequested, Order
 from pacstream.settings import Settings
 from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
-from pacstream_cli.quarantine import ASIDE, Entry, InvalidRefsError, Place, withheld_from
+from pacstream_cli.ledger_book import LedgerBook, Place
+from pacstream_cli.quarantine import ASIDE, Entry, InvalidRefsError
 from pacstream_cli.reasons import why_not
 
 AT_ONCE = 64
@@ -60,9 +61,14 @@ def operator() -> str:
         return f"uid {os.getuid()}"
 
 
-def passes_of(archive: Archive, entries: Sequence[Entry]) -> list[Pass]:
+def passes_of(settings: Settings, entries: Sequence[Entry]) -> list[Pass]:
     """What a release of these entries comes to. Raises InvalidRefsError, with a line for each that
     can't be released; nothing is done yet."""
+    archive, book = Archive(settings.data), LedgerBook(settings)
+    orders = {
+        (batch_id, series_uid): book.order(batch_id, series_uid)
+        for batch_id, series_uid in {(b, one.series_uid) for one in entries for b in one.batches}
+    }
     problems: list[str] = []
     found: list[Pass] = []
     for entry in entries:
@@ -71,12 +77,8 @@ def passes_of(archive: Archive, entries: Sequence[Entry]) -> list[Pass]:
             problems.append(f"{entry.ref}/{entry.reason}: {problem}")
             continue
         content = _content(entry.path)
-        for batch_id in entry.batches:
-            order = _order(archive, entry, batch_id)
-            if order is None:
-                problems.append(f"{entry.ref}/{entry.reason}: no order of {batch_id} is here")
-            else:
-                found.append(Pass(entry, order, content))
+        wanted = [orders[batch_id, entry.series_uid] for batch_id in entry.batches]
+        found += [Pass(entry, order, content) for order in wanted if order is not None]
     if problems:
         raise InvalidRefsError("nothing is released: not all of it can be", problems)
     return found
@@ -95,14 +97,6 @@ def _obstacle(archive: Archive, entry: Entry) -> str:
     if not original.samefile(entry.path) and digest_of(original) != digest_of(entry.path):
         return "another content of it is in incoming by now: submit the query again"
     return ""
-
-
-def _order(archive: Archive, entry: Entry, batch_id: str) -> Order | None:
-    try:
-        order_file = archive.read_order(entry.series_uid)
-    except RejectedError:
-        return None
-    return order_file.orders.get(batch_id) if order_file else None
 
 
 def write_release(archive: Archive, passes: Sequence[Pass], by: str, why: str) -> None:
@@ -150,9 +144,10 @@ def wait_for(
     """Look into the ledger until it knows what has become of each instance, `wait_s` at most."""
     before = {one.place: one.entry.reason for one in passes}
     series = sorted({one.entry.series_uid for one in passes})
+    book = LedgerBook(settings)
     deadline = time.monotonic() + wait_s
     while True:
-        now = withheld_from(settings, series)
+        now = book.withheld(series)
         unheard = tuple(place for place, reason in before.items() if now.get(place) == reason)
         if not unheard or time.monotonic() >= deadline:
             break
@@ -160,6 +155,18 @@ def wait_for(
     withheld = {place: now[place] for place in before if place in now and place not in unheard}
     released = tuple(place for place in before if place not in now)
     return Outcome(released, withheld, unheard)
+
+
+def tidy(settings: Settings, entries: Sequence[Entry]) -> None:
+    """Remove copies that no batch misses any more. One of a series on which a batch still works
+    stays: it may be withheld from that one at this moment."""
+    book = LedgerBook(settings)
+    series = sorted({one.series_uid for one in entries})
+    busy, withheld = book.pending(series), book.withheld(series)
+    missed = {(place[1], place[2], reason) for place, reason in withheld.items()}
+    for one in entries:
+        if one.key not in missed and one.series_uid not in busy:
+            one.path.unlink(missing_ok=True)
 
 
 def drop(archive: Archive, entries: Sequence[Entry], by: str, why: str) -> None:

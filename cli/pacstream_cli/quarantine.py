@@ -13,26 +13,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydicom import dcmread
-from sqlalchemy import create_engine, select
-from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from pacstream.archive import Archive
 from pacstream.errors import InputError
 from pacstream.logs import ref
 from pacstream.settings import Settings
-from pacstream_ledger.schema import ORDERS, OUTCOMES
+from pacstream_cli.ledger_book import LedgerBook
 
 WITHHELD_NAME = re.compile(r"([0-9.]{1,64})-([0-9.]{1,64})\.dcm")
 ASIDE_NAME = re.compile(r"(.+)-[0-9a-f]{8}")
 
-SERIES_AT_ONCE = 500
-
 WITHHELD, ASIDE = "de-identification", "receiving"
 """Who put it there: what was put aside when it came belongs to no batch."""
-
-Place = tuple[str, str, str]
-"""Batch, Series Instance UID, SOP Instance UID."""
 
 Key = tuple[str, str, str]
 """Series Instance UID, SOP Instance UID, reason."""
@@ -104,42 +96,15 @@ def _series_in(path: Path) -> str:
         return ""
 
 
-def withheld_from(settings: Settings, series_uids: Sequence[str]) -> dict[Place, str]:
-    """The reason of each instance of these series that is withheld from a batch, as the ledger has
-    it. Read from its database, so that it need not run. Raises InputError if that can't be."""
-    url = make_url(settings.database_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        return {}
-    engine = create_engine(url)
-    try:
-        return _read_withheld(engine, series_uids)
-    except SQLAlchemyError:
-        raise InputError("the ledger's database can't be read", code="ledger_database") from None
-    finally:
-        engine.dispose()
-
-
-def _read_withheld(engine: Engine, series_uids: Sequence[str]) -> dict[Place, str]:
-    found: dict[Place, str] = {}
-    same = (ORDERS.c.batch_id == OUTCOMES.c.batch_id) & (
-        ORDERS.c.series_uid == OUTCOMES.c.series_uid
-    )
-    of_these = select(OUTCOMES).join(ORDERS, same).where(OUTCOMES.c.withheld != "")
-    with engine.connect() as db:
-        for first in range(0, len(series_uids), SERIES_AT_ONCE):
-            some = series_uids[first : first + SERIES_AT_ONCE]
-            for row in db.execute(of_these.where(ORDERS.c.series_uid.in_(some))).all():
-                found[row.batch_id, row.series_uid, row.sop_instance_uid] = row.withheld
-    return found
-
-
 def load(settings: Settings) -> list[Entry]:
     """Everything in quarantine, with the batches that the ledger names; by reason, series and
     instance. Raises InputError if the ledger's database can't be read."""
     found = [one for folder in _folders(settings.data) for one in _entries_in(folder)]
     series = sorted({one.series_uid for one in found if one.origin == WITHHELD})
     batches: dict[Key, tuple[str, ...]] = {}
-    for (batch_id, series_uid, uid), reason in sorted(withheld_from(settings, series).items()):
+    for (batch_id, series_uid, uid), reason in sorted(
+        LedgerBook(settings).withheld(series).items()
+    ):
         key = (series_uid, uid, reason)
         batches[key] = (*batches.get(key, ()), batch_id)
     named = [

@@ -103,7 +103,8 @@ class Held:
         )
 
     def released(self) -> int:
-        return len(list(self.out.rglob("*.dcm")))
+        """Instances, not files: the ledger names folders otherwise than `order` does."""
+        return len({path.name for path in self.out.rglob("*.dcm")})
 
 
 class HeldWithLedger(Held):

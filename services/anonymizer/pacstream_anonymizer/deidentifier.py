@@ -54,10 +54,9 @@ class Released:
 
 @dataclass(frozen=True)
 class Withheld:
-    """`reason` is one of refusal.REASONS; `waived` as in Released."""
+    """`reason` is one of refusal.REASONS."""
 
     reason: str
-    waived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Release:
             with source.open("rb") as file:
                 return self._add(file.fileno(), source, sop_instance_uid, waiver)
         except Refusal as refusal:
-            return Withheld(refusal.reason, frozenset(waiver.used))
+            return Withheld(refusal.reason)
         except OSError:
             raise disk_error() from None
         except PacstreamError:

@@ -68,7 +68,6 @@ def _released(
             except PacstreamError as error:
                 errors.append(error)
         failed = files.commit()
-    _leave_quarantine(archive, order, results, failed)
     yield from _facts(order, results, failed)
     if failed:
         errors.append(disk_error())
@@ -93,39 +92,6 @@ def _result(
     if isinstance(result, Withheld):
         quarantine(archive, source, release.series.series_uid, uid, result.reason)
     return result
-
-
-def _leave_quarantine(
-    archive: Archive,
-    order: Order,
-    results: Mapping[str, Released | Withheld],
-    failed: Collection[Path],
-) -> None:
-    """Where an instance was withheld for a reason that an operator has let pass, it is no more,
-    unless another batch has it, too, and nobody has decided for that one."""
-    passed = {
-        uid: result.waived
-        for uid, result in results.items()
-        if result.waived and not (isinstance(result, Released) and result.path in failed)
-    }
-    if not passed:
-        return
-    series_uid, decisions = order.series.series_uid, Decisions(archive.decisions)
-    order_file = archive.read_order(series_uid)
-    orders = order_file.orders.values() if order_file else ()
-    others = [one.batch_id for one in orders if one.actions.anonymize]
-    for uid, reasons in passed.items():
-        source = archive.instance_path(series_uid, uid)
-        if all(reasons <= _waived(decisions, batch_id, uid, source) for batch_id in others):
-            for reason in reasons:
-                _remove(quarantine_path(archive, series_uid, uid, reason))
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        raise disk_error() from None
 
 
 def _facts(

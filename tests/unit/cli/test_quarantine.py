@@ -19,7 +19,7 @@ from pacstream_anonymizer.release import release_received
 from pacstream_cli import decide, quarantine, reasons
 from pacstream_cli.main import pacstream
 from pacstream_cli.quarantine import Entry, InvalidRefsError
-from tests.fakes.held import ALSO_BURNED, BURNED, CLEAN, DOCUMENT, LEAK, HeldWithLedger
+from tests.fakes.held import ALSO_BURNED, BURNED, CLEAN, DOCUMENT, LEAK, Held, HeldWithLedger
 from tests.unit.anonymizer.instances import INSTANCE, SERIES, an_instance, saved
 
 IDENTIFYING = ("Quixotesson", "MRN-88213", "19410307", INSTANCE, SERIES, "20240229")
@@ -124,10 +124,13 @@ def chosen(held: HeldWithLedger, *refs: str) -> list[Entry]:
 
 def decided(held: HeldWithLedger, *refs: str) -> decide.Outcome:
     """A release with all services but no broker."""
-    passes = decide.passes_of(held.archive, chosen(held, *refs))
+    entries = chosen(held, *refs)
+    passes = decide.passes_of(held.settings, entries)
     decide.write_release(held.archive, passes, "operator", "looked at it")
     held.carry_out(decide.requests_of(passes))
-    return decide.wait_for(held.settings, passes, 0)
+    outcome = decide.wait_for(held.settings, passes, 0)
+    decide.tidy(held.settings, entries)
+    return outcome
 
 
 def test_a_release_is_written_down_done_and_counted(held: HeldWithLedger) -> None:
@@ -158,7 +161,7 @@ def test_what_the_gate_finds_stays_withheld_and_is_told(held: HeldWithLedger) ->
 
 
 def test_what_is_not_heard_of_in_time_is_told_as_such(held: HeldWithLedger) -> None:
-    passes = decide.passes_of(held.archive, chosen(held, ref(BURNED)))
+    passes = decide.passes_of(held.settings, chosen(held, ref(BURNED)))
     outcome = decide.wait_for(held.settings, passes, 0.01, sleep=lambda _: None)
     assert outcome.unheard == (("b-0001", SERIES, BURNED),)
 
@@ -169,8 +172,19 @@ def test_a_batch_that_shares_the_series_keeps_its_own_withheld(
     HeldWithLedger(tmp_path, "b-0002")
     assert listed("--reason", "burned_in_annotation")[0]["batches"] == ["b-0001", "b-0002"]
     decided(held, "b-0001/burned_in_annotation")
-    left = {ref_: one["batches"] for one in listed() for ref_ in one["instances"]}
+    left = {one: view["batches"] for view in listed() for one in view["instances"]}
     assert left[ref(BURNED)] == ["b-0002"]
+
+
+def test_a_batch_that_is_under_way_may_be_about_to_miss_it_too(
+    held: HeldWithLedger, tmp_path: Path
+) -> None:
+    under_way = Held(tmp_path, "b-0002")
+    held.ledger.record(*under_way.found())
+    decided(held, ref(BURNED))
+    assert held.released() == 2
+    (left,) = [view for view in listed() if ref(BURNED) in view["instances"]]
+    assert left["batches"] == []
 
 
 @pytest.mark.parametrize(
@@ -201,7 +215,7 @@ def test_what_is_not_in_incoming_any_more_or_not_the_same_is_refused(
     other.unlink()
     saved(an_instance(InstanceNumber=7), other)
     with pytest.raises(InvalidRefsError) as error:
-        decide.passes_of(held.archive, chosen(held, ref(BURNED), ref(ALSO_BURNED)))
+        decide.passes_of(held.settings, chosen(held, ref(BURNED), ref(ALSO_BURNED)))
     gone, changed = sorted(error.value.problems, key=lambda text: "another content" in text)
     assert "not in incoming any more" in gone
     assert "another content" in changed
