@@ -126,6 +126,7 @@ def prepare(typed: Typed) -> Wish:
     workers = worker_count(typed.workers)
     new_ids = read_mapping(typed.new_ids) if typed.new_ids else None
     check_writable(out, zone)
+    zone.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Wish(
         source=source,
         out=out,

@@ -55,6 +55,7 @@ def test_two_folders_are_all_that_is_needed(source: Path, tmp_path: Path) -> Non
     code, out, err = called(tmp_path, "-d", "in", "-o", "out")
     assert code == 0
     assert "8 DICOM instances" in out and "released    8 of 2 patients" in out
+    assert (tmp_path / ".pacstream").stat().st_mode & 0o777 == 0o700
     key = load_key(tmp_path / ".pacstream" / "keys", "default")
     assert f"made in {tmp_path / '.pacstream' / 'keys'}" in err
     assert {path.split("/")[0] for path in contents(tmp_path / "out")} == {

@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from pacstream import logs
 from pacstream.archive import Archive
-from pacstream.errors import InputError
+from pacstream.errors import InputError, PacstreamError, RejectedError, RetryLaterError
 from pacstream.keys import KeyRing
 from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer.offline import book as booking
@@ -117,11 +119,20 @@ def check_zones(source: Path, out: Path, data: Path) -> None:
 def run(wish: Wish, progress: Progress = lambda done, total: None) -> Summary:
     """De-identify a folder. What an earlier run has done is not done again.
 
-    Raises InputError for all that can be known before the start, and RetryLaterError `disk` or
-    `worker_lost`; what is done by then stays done.
+    Raises InputError for all that can be known before the start, RetryLaterError `disk` or
+    `worker_lost`, and RejectedError `error` for a defect; what is done by then stays done.
     """
-    with contextlib.closing(Book(wish.data / "offline")) as book, book.alone(wish.job):
-        return _Run(wish, book).run(progress)
+    try:
+        with contextlib.closing(Book(wish.data / "offline")) as book, book.alone(wish.job):
+            return _Run(wish, book).run(progress)
+    except PacstreamError:
+        raise
+    except (OSError, sqlite3.Error) as error:
+        what = type(error).__name__
+        raise RetryLaterError(f"a file can't be read or written ({what})", code="disk") from None
+    except Exception as error:  # noqa: BLE001 - its text may quote a value, or a path
+        what = f"{type(error).__name__} at {logs.place_of(error.__traceback__)}"
+        raise RejectedError(f"a defect: {what}", code="error") from None
 
 
 class _Run:

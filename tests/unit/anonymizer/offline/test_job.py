@@ -7,16 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
 from pacstream.archive import Archive
-from pacstream.errors import InputError
+from pacstream.errors import InputError, RejectedError, RetryLaterError
 from pacstream.pseudonyms import shifted_date
 from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
 from pacstream_anonymizer.deidentifier import Released, deidentify_instance
+from pacstream_anonymizer.offline import plan
 from pacstream_anonymizer.offline.job import check_zones, workers_for
 from pacstream_anonymizer.offline.layout import Dates, Layout
 from pacstream_anonymizer.profile import DEFAULT
@@ -231,6 +233,35 @@ def test_what_an_operator_lets_pass_is_released_by_the_next_run(
     assert contents(tmp_path / "data" / "quarantine") == {}
     saved(instance_of("MRN-88213", 7, 7, BurnedInAnnotation="YES", Rows=2, Columns=8), held)
     assert done(source, tmp_path / "out").withheld == {"burned_in_annotation": 1}
+
+
+def test_a_name_that_is_no_text_is_a_name(source: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(source / "sub-x" / "ses-y" / "z") + b"\xe9")
+    saved(instance_of("MRN-88213", 7, 7), Path(name))
+    Path(name + "2").write_bytes(b"text")
+    summary = done(source, tmp_path / "out", workers=2)
+    assert (summary.released, summary.others) == (9, {"not_dicom": 1})
+    assert os.fsencode(Path(name).name) in summary.report.read_bytes()
+    assert done(source, tmp_path / "out").before == 9
+
+
+def test_an_error_of_the_system_or_of_ours_names_no_path(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: Exception) -> Callable[..., None]:
+        def failing(*_: object, **__: object) -> None:
+            raise error
+
+        return failing
+
+    monkeypatch.setattr(Path, "unlink", fail(PermissionError(13, "no", "sub-Quixotesson")))
+    with pytest.raises(RetryLaterError) as caught:
+        done(source, source)
+    assert "Quixotesson" not in str(caught.value) and caught.value.__suppress_context__
+    monkeypatch.setattr(plan, "make_plan", fail(KeyError("Quixotesson")))
+    with pytest.raises(RejectedError, match="KeyError at ") as defect:
+        done(source, tmp_path / "out")
+    assert "Quixotesson" not in str(defect.value)
 
 
 def test_a_file_that_nobody_may_read_is_not_forgotten(source: Path, tmp_path: Path) -> None:
