@@ -104,6 +104,10 @@ def release(refs: tuple[str, ...], why: str, by: str, batch: str, wait_s: float)
     why, settings = _required(why), _settings()
     archive = Archive(settings.data)
     chosen = _for_batch(store.selected(store.load(settings), refs), batch)
+    of_folders = [one for one in chosen if decide.is_of_folder(archive, one)]
+    if of_folders:
+        _let_folders_pass(archive, of_folders, chosen, by or decide.operator(), why)
+        return
     passes = decide.passes_of(settings, chosen)
     _publish(settings, archive, passes, by or decide.operator(), why)
     click.echo(f"written down: {len(passes)} instances may pass")
@@ -130,6 +134,19 @@ def drop(refs: tuple[str, ...], why: str, by: str) -> None:
     gone = len(chosen) - originals
     if gone:
         click.echo(f"gone for good from here: {gone}; only the sender may have them")
+
+
+def _let_folders_pass(
+    archive: Archive, of_folders: Sequence[Entry], chosen: Sequence[Entry], by: str, why: str
+) -> None:
+    if len(of_folders) < len(chosen):
+        raise InputError("instances of batches and of folders are decided about apart")
+    decide.let_folders_pass(archive, of_folders, by, why)
+    exhibit.forget_pictures(archive, of_folders)
+    click.echo(
+        f"written down: {len(of_folders)} instances of folders may pass; run `pacstream anonymize` "
+        "on them again. Put those of a folder that was done in place back into it first"
+    )
 
 
 def _publish(

@@ -17,7 +17,7 @@ from pacstream.messages import DeidentifyRequested, Order
 from pacstream.settings import Settings
 from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
 from pacstream_cli.ledger_book import LedgerBook, Place
-from pacstream_cli.quarantine import ASIDE, Entry, InvalidRefsError
+from pacstream_cli.quarantine import ASIDE, WITHHELD, Entry, InvalidRefsError
 from pacstream_cli.reasons import why_not
 
 AT_ONCE = 64
@@ -97,6 +97,40 @@ def _obstacle(archive: Archive, entry: Entry) -> str:
     if not original.samefile(entry.path) and digest_of(original) != digest_of(entry.path):
         return "another content of it is in incoming by now: submit the query again"
     return ""
+
+
+def is_of_folder(archive: Archive, entry: Entry) -> bool:
+    """Whether `pacstream anonymize` has withheld it: no batch misses it, nobody has ordered it."""
+    if entry.origin != WITHHELD or entry.batches:
+        return False
+    return not archive.series_folder(entry.series_uid).exists()
+
+
+def let_folders_pass(archive: Archive, entries: Sequence[Entry], by: str, why: str) -> None:
+    """Write down that instances of folders may pass; the next run on the folder heeds it.
+
+    Raises InvalidRefsError with a line for each that nobody can judge, and QuarantineError.
+    """
+    refused = [(one, why_not(one.reason, one.origin)) for one in entries]
+    problems = [f"{one.ref}/{one.reason}: {problem}" for one, problem in refused if problem]
+    if problems:
+        raise InvalidRefsError("nothing is released: not all of it can be", problems)
+    at = _now()
+    decisions = [
+        Decision(
+            at=at,
+            by=by,
+            why=why,
+            decision="release",
+            reason=one.reason,
+            series_uid=one.series_uid,
+            sop_instance_uid=one.sop_instance_uid,
+            content=_content(one.path),
+            version=__version__,
+        )
+        for one in entries
+    ]
+    _append(archive, decisions)
 
 
 def write_release(archive: Archive, passes: Sequence[Pass], by: str, why: str) -> None:
