@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import click
@@ -18,7 +19,7 @@ from pacstream.publisher import Publisher
 from pacstream.settings import Settings, load_settings
 from pacstream_cli import decide, exhibit
 from pacstream_cli import quarantine as store
-from pacstream_cli.decide import Outcome, Pass
+from pacstream_cli.decide import Outcome
 from pacstream_cli.quarantine import Entry
 from pacstream_cli.reporting import NOT_DELIVERED
 from pacstream_cli.stack import running_settings
@@ -99,20 +100,25 @@ def release(refs: tuple[str, ...], why: str, by: str, batch: str, wait_s: float)
 
     Their headers are de-identified like any other, and the release gate looks at them: it may
     withhold them all the same. Exit code 3 if it does, 1 if nothing is heard in time. The services
-    must be up.
+    must be up, except for what `pacstream anonymize` has withheld.
     """
     why, settings = _required(why), _settings()
     archive = Archive(settings.data)
     chosen = _for_batch(store.selected(store.load(settings), refs), batch)
-    of_folders = [one for one in chosen if decide.is_of_folder(archive, one)]
-    if of_folders:
-        _let_folders_pass(archive, of_folders, chosen, by or decide.operator(), why)
-        return
     passes = decide.passes_of(settings, chosen)
-    _publish(settings, archive, passes, by or decide.operator(), why)
+    of_batches = [one for one in passes if one.order is not None]
+    with _publishing(settings) if of_batches else contextlib.nullcontext() as publisher:
+        decide.write_release(archive, passes, by or decide.operator(), why)
+        if publisher is not None:
+            publisher.publish_all(decide.requests_of(of_batches))
     click.echo(f"written down: {len(passes)} instances may pass")
-    outcome = decide.wait_for(settings, passes, wait_s)
-    decide.tidy(settings, chosen)
+    if len(of_batches) < len(passes):
+        click.echo(
+            f"of folders: {len(passes) - len(of_batches)}; run `pacstream anonymize` on them again."
+            " Put those of a folder that was done in place back into it first"
+        )
+    outcome = decide.wait_for(settings, of_batches, wait_s)
+    decide.tidy(settings, [one.entry for one in of_batches])
     exhibit.forget_pictures(archive, chosen)
     sys.exit(_tell(outcome))
 
@@ -136,31 +142,16 @@ def drop(refs: tuple[str, ...], why: str, by: str) -> None:
         click.echo(f"gone for good from here: {gone}; only the sender may have them")
 
 
-def _let_folders_pass(
-    archive: Archive, of_folders: Sequence[Entry], chosen: Sequence[Entry], by: str, why: str
-) -> None:
-    if len(of_folders) < len(chosen):
-        raise InputError("instances of batches and of folders are decided about apart")
-    decide.let_folders_pass(archive, of_folders, by, why)
-    exhibit.forget_pictures(archive, of_folders)
-    click.echo(
-        f"written down: {len(of_folders)} instances of folders may pass; run `pacstream anonymize` "
-        "on them again. Put those of a folder that was done in place back into it first"
-    )
-
-
-def _publish(
-    settings: Settings, archive: Archive, passes: Sequence[Pass], by: str, why: str
-) -> None:
-    """With the broker there, write the decision down, then have it carried out."""
+@contextlib.contextmanager
+def _publishing(settings: Settings) -> Iterator[Publisher]:
+    """A broker that is there. Raises InputError before anything is decided."""
     publisher = Publisher(settings, "cli")
     try:
         publisher.connect()
     except BrokerUnavailableError as error:
         raise InputError(f"{error}: `pacstream up` starts one; nothing is decided") from None
     try:
-        decide.write_release(archive, passes, by, why)
-        publisher.publish_all(decide.requests_of(passes))
+        yield publisher
     finally:
         publisher.close()
 

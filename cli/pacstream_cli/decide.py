@@ -17,7 +17,7 @@ from pacstream.messages import DeidentifyRequested, Order
 from pacstream.settings import Settings
 from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
 from pacstream_cli.ledger_book import LedgerBook, Place
-from pacstream_cli.quarantine import ASIDE, WITHHELD, Entry, InvalidRefsError
+from pacstream_cli.quarantine import ASIDE, Entry, InvalidRefsError
 from pacstream_cli.reasons import why_not
 
 AT_ONCE = 64
@@ -32,15 +32,17 @@ class QuarantineError(PacstreamError):
 
 @dataclass(frozen=True)
 class Pass:
-    """One instance is let pass one rule, for the batch of `order`."""
+    """One instance is let pass one rule, for the batch of `order`. Without an order it is no
+    batch's: `pacstream anonymize` has withheld it, and its next run lets it pass."""
 
     entry: Entry
-    order: Order
+    order: Order | None
     content: str
 
     @property
     def place(self) -> Place:
-        return self.order.batch_id, self.entry.series_uid, self.entry.sop_instance_uid
+        batch_id = self.order.batch_id if self.order else ""
+        return batch_id, self.entry.series_uid, self.entry.sop_instance_uid
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def passes_of(settings: Settings, entries: Sequence[Entry]) -> list[Pass]:
             continue
         content = _content(entry.path)
         wanted = [orders[batch_id, entry.series_uid] for batch_id in entry.batches]
-        found += [Pass(entry, order, content) for order in wanted if order is not None]
+        found += [Pass(entry, order, content) for order in wanted or [None]]
     if problems:
         raise InvalidRefsError("nothing is released: not all of it can be", problems)
     return found
@@ -90,47 +92,14 @@ def _obstacle(archive: Archive, entry: Entry) -> str:
     if problem:
         return problem
     if not entry.batches:
-        return "the ledger knows no batch that it is withheld from"
+        ordered = archive.series_folder(entry.series_uid).exists()
+        return "the ledger knows no batch that misses it" if ordered else ""
     original = archive.instance_path(entry.series_uid, entry.sop_instance_uid)
     if not original.is_file():
         return "its original is not in incoming any more: submit the query again"
     if not original.samefile(entry.path) and digest_of(original) != digest_of(entry.path):
         return "another content of it is in incoming by now: submit the query again"
     return ""
-
-
-def is_of_folder(archive: Archive, entry: Entry) -> bool:
-    """Whether `pacstream anonymize` has withheld it: no batch misses it, nobody has ordered it."""
-    if entry.origin != WITHHELD or entry.batches:
-        return False
-    return not archive.series_folder(entry.series_uid).exists()
-
-
-def let_folders_pass(archive: Archive, entries: Sequence[Entry], by: str, why: str) -> None:
-    """Write down that instances of folders may pass; the next run on the folder heeds it.
-
-    Raises InvalidRefsError with a line for each that nobody can judge, and QuarantineError.
-    """
-    refused = [(one, why_not(one.reason, one.origin)) for one in entries]
-    problems = [f"{one.ref}/{one.reason}: {problem}" for one, problem in refused if problem]
-    if problems:
-        raise InvalidRefsError("nothing is released: not all of it can be", problems)
-    at = _now()
-    decisions = [
-        Decision(
-            at=at,
-            by=by,
-            why=why,
-            decision="release",
-            reason=one.reason,
-            series_uid=one.series_uid,
-            sop_instance_uid=one.sop_instance_uid,
-            content=_content(one.path),
-            version=__version__,
-        )
-        for one in entries
-    ]
-    _append(archive, decisions)
 
 
 def write_release(archive: Archive, passes: Sequence[Pass], by: str, why: str) -> None:
@@ -145,11 +114,11 @@ def write_release(archive: Archive, passes: Sequence[Pass], by: str, why: str) -
                 why=why,
                 decision="release",
                 reason=one.entry.reason,
-                batch_id=one.order.batch_id,
+                batch_id=one.place[0],
                 series_uid=one.entry.series_uid,
                 sop_instance_uid=one.entry.sop_instance_uid,
                 content=one.content,
-                profile=one.order.profile,
+                profile=one.order.profile if one.order else "",
                 version=__version__,
             )
             for one in passes
@@ -159,14 +128,16 @@ def write_release(archive: Archive, passes: Sequence[Pass], by: str, why: str) -
 
 def requests_of(passes: Sequence[Pass]) -> Iterator[DeidentifyRequested]:
     """The messages that have the instances de-identified once more."""
-    groups: dict[tuple[str, str], list[Pass]] = {}
+    groups: dict[tuple[str, str], tuple[Order, set[str]]] = {}
     for one in passes:
-        groups.setdefault((one.order.batch_id, one.entry.series_uid), []).append(one)
-    for (batch_id, _), group in groups.items():
-        uids = sorted({one.entry.sop_instance_uid for one in group})
+        if one.order is not None:
+            group = groups.setdefault(one.place[:2], (one.order, set()))
+            group[1].add(one.entry.sop_instance_uid)
+    for (batch_id, _), (order, instances) in groups.items():
+        uids = sorted(instances)
         for first in range(0, len(uids), AT_ONCE):
-            instances = tuple(uids[first : first + AT_ONCE])
-            yield DeidentifyRequested(batch_id=batch_id, order=group[0].order, instances=instances)
+            some = tuple(uids[first : first + AT_ONCE])
+            yield DeidentifyRequested(batch_id=batch_id, order=order, instances=some)
 
 
 def wait_for(

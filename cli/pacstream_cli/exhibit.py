@@ -146,7 +146,7 @@ def exhibit(archive: Archive, group: Group, identifiers: bool) -> dict[str, Any]
 
 
 def exhibit_text(view: dict[str, Any]) -> str:
-    names = ", ".join(view["batches"]) or "no batch"
+    names = ", ".join(view["batches"]) or "no batch that the ledger knows"
     lines = [
         f"{view['series'] or view['shown']}/{view['reason']}: {view['count']} instances,"
         f" {size_text(view['bytes'])}, since {view['since']}, missed by {names}",
@@ -156,7 +156,7 @@ def exhibit_text(view: dict[str, Any]) -> str:
     if view["why_not"]:
         lines.append(f"  not to be released: {view['why_not']}")
     if view["decided"]:
-        lines.append(f"  {view['decided']} of them may pass by decision and are under way")
+        lines.append(f"  {view['decided']} of them may pass by decision, and are not out yet")
     lines.append(f"  instance {view['shown']}:")
     lines += [f"    {name}: {text}" for name, text in view["facts"].items()]
     lines.append(f"  picture: {view['picture'] or 'none, ' + view['no_picture']}")
@@ -200,15 +200,12 @@ def _picture(archive: Archive, entry: Entry) -> tuple[Path | None, str]:
 def _decided(archive: Archive, group: Group) -> int:
     """Instances of the group that an operator has let pass for all of its batches."""
     passing = {
-        (one.batch_id, one.sop_instance_uid, one.content)
+        (one.batch_id, one.sop_instance_uid)
         for one in Decisions(archive.decisions).all()
         if one.decision == "release" and one.reason == group.reason
     }
-    if not passing or not group.batches:
-        return 0
-    known = {(batch_id, uid) for batch_id, uid, _ in passing}
     return sum(
-        all((batch_id, one.sop_instance_uid) in known for batch_id in group.batches)
+        all((batch_id, one.sop_instance_uid) in passing for batch_id in group.batches or ("",))
         for one in group.entries
     )
 

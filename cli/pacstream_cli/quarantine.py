@@ -20,8 +20,9 @@ from pacstream.logs import ref
 from pacstream.settings import Settings
 from pacstream_cli.ledger_book import LedgerBook
 
-WITHHELD_NAME = re.compile(r"([0-9.]{1,64})-([0-9.]{1,64})\.dcm")
-ASIDE_NAME = re.compile(r"(.+)-[0-9a-f]{8}")
+WITHHELD_NAME = re.compile(r"([0-9.]{1,64})-([0-9.]{1,64})(?:-[0-9a-f]{12})?\.dcm")
+ASIDE_NAME = re.compile(r"([0-9.]{1,64})-[0-9a-f]{8}")
+"""As de-identification and the receivers name them; whatever else lies there has a name only."""
 
 WITHHELD, ASIDE = "de-identification", "receiving"
 """Who put it there: what was put aside when it came belongs to no batch."""

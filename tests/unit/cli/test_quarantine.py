@@ -104,7 +104,9 @@ def test_an_instance_is_shown_with_its_reason_in_words_facts_and_a_picture(
 def test_what_has_no_picture_says_why(held: HeldWithLedger) -> None:
     broken = held.archive.quarantine_path("unreadable", "file")
     broken.write_bytes(b"no DICOM")
-    (view,) = json.loads(call("show", ref("file"), "--json").output)
+    held.archive.quarantine_path("unreadable", "file").write_bytes(b"no DICOM either")
+    (view,) = json.loads(call("show", ref(broken.name), "--json").output)
+    assert view["count"] == 1
     assert (view["picture"], view["facts"]) == ("", {})
     assert view["no_picture"] == "the file can't be read"
 
@@ -219,6 +221,22 @@ def test_what_is_not_in_incoming_any_more_or_not_the_same_is_refused(
     gone, changed = sorted(error.value.problems, key=lambda text: "another content" in text)
     assert "not in incoming any more" in gone
     assert "another content" in changed
+
+
+def test_what_an_offline_run_has_withheld_may_pass_its_next_run_without_any_service(
+    held: HeldWithLedger,
+) -> None:
+    source = saved(an_instance(BurnedInAnnotation="YES", SOPInstanceUID="1.2.7"), held.out / "x")
+    kept = held.archive.quarantine / "burned_in_annotation" / "1.2.9-1.2.7-0123456789ab.dcm"
+    kept.write_bytes(source.read_bytes())
+    result = call("release", ref("1.2.7"), "--reason", "x")
+    assert result.exit_code == 0, result.exception
+    assert "run `pacstream anonymize` on them again" in result.output
+    waived = Decisions(held.archive.decisions).waived("", "1.2.7", source)
+    assert waived == {"burned_in_annotation"}
+    assert kept.exists()
+    (view,) = json.loads(call("show", ref("1.2.7"), "--json").output)
+    assert view["decided"] == 1
 
 
 def test_without_a_broker_nothing_is_decided(held: HeldWithLedger) -> None:
