@@ -17,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pacstream.errors import InputError, RejectedError
 from pacstream.keys import KeyRing, create_key, load_ring
 from pacstream.settings import load_settings
+from pacstream_anonymizer import shelf
 from pacstream_anonymizer.offline import records
 from pacstream_anonymizer.offline.job import Summary, Wish, check_zones, run
 from pacstream_anonymizer.offline.layout import Layout
 from pacstream_anonymizer.offline.people import PatientsRefusedError
-from pacstream_cli.deid_profile import chosen, dates_of, load_profile
+from pacstream_cli.deid_profile import chosen, dates_of
 from pacstream_cli.id_mapping import read_mapping
 from pacstream_cli.submission import folder_problem
 
@@ -118,7 +119,7 @@ def prepare(typed: Typed) -> Wish:
     if typed.any_layout and typed.keep:
         raise InputError("--any-layout leaves no folder its name: no --keep_patient_dir_names")
     profile = chosen(
-        load_profile(typed.profile),
+        shelf.named(typed.profile, f"--profile {typed.profile}"),
         typed.options,
         without_private=typed.without_private,
         shifted=typed.shifted,

@@ -5,27 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pacstream.errors import InputError
-from pacstream_anonymizer import profile as profiles
 from pacstream_anonymizer.offline.layout import Dates
-from pacstream_anonymizer.profile import Profile
-
-SAFE_PRIVATE = "retain_safe_private"
-FULL_DATES = "retain_longitudinal_full_dates"
-MODIFIED_DATES = "retain_longitudinal_modified_dates"
-OPTIONS = (
-    SAFE_PRIVATE,
-    "retain_uids",
-    "retain_device_identity",
-    "retain_institution_identity",
-    "retain_patient_characteristics",
+from pacstream_anonymizer.profile import (
     FULL_DATES,
     MODIFIED_DATES,
-    "clean_descriptors",
-    "clean_structured_content",
-    "clean_graphics",
-    "clean_pixel_data",
+    OPTIONS,
+    SAFE_PRIVATE,
+    Profile,
 )
-"""As the columns of Table E.1-1 are named."""
 
 PREFIXES = ("retain_longitudinal_", "retain_", "clean_")
 NONE = "none"
@@ -40,7 +27,7 @@ def named_options(text: str) -> frozenset[str]:
     names = [name.strip().lower().replace("-", "_") for name in text.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
-        shorts = ", ".join(short(option) for option in OPTIONS)
+        shorts = ", ".join(short(option) for option in sorted(OPTIONS))
         raise InputError(f"--options: `none`, or of {shorts}; not {', '.join(unknown)}")
     return frozenset(known[name] for name in names)
 
@@ -68,11 +55,3 @@ def dates_of(profile: Profile) -> Dates:
     if FULL_DATES in profile.options:
         return Dates.KEPT
     return Dates.SHIFTED if MODIFIED_DATES in profile.options else Dates.REMOVED
-
-
-def load_profile(name: str) -> Profile:
-    """A shipped profile by its name. Raises InputError."""
-    shipped = {"research": profiles.DEFAULT, "strict": Profile(frozenset())}
-    if name not in shipped:
-        raise InputError(f"--profile: no such profile; there are {', '.join(sorted(shipped))}")
-    return shipped[name]

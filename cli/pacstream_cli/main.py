@@ -13,6 +13,7 @@ from pacstream_cli.commands_batch import report, run, status, submit, watch
 from pacstream_cli.commands_control import cancel, pause, priority, resume, throttle
 from pacstream_cli.commands_fake import fake_pacs
 from pacstream_cli.commands_pacs import doctor, plan
+from pacstream_cli.commands_profile import profile
 from pacstream_cli.commands_quarantine import quarantine
 from pacstream_cli.commands_stack import down, ps, up
 
@@ -43,6 +44,7 @@ COMMANDS: tuple[click.Command, ...] = (
     priority,
     throttle,
     quarantine,
+    profile,
     fake_pacs,
 )
 for command in COMMANDS:

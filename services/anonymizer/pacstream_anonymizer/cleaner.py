@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pacstream.errors import RejectedError
 from pacstream_anonymizer import attributes, codes, text, values
 from pacstream_anonymizer.dictionary import VR_BY_TAG, family
 from pacstream_anonymizer.encoding import Encoding
@@ -29,6 +30,17 @@ class Cleaner:
     memory: dict[tuple[int, str, bytes, tuple[str, ...]], Element | None] = field(
         default_factory=dict, repr=False
     )
+
+    def __post_init__(self) -> None:
+        """Raises RejectedError for a profile that wants more than its options say."""
+        profile = self.profile
+        if profile.mode != "profile" or any(
+            (profile.rules, profile.regions, profile.modalities, profile.sop_classes)
+        ):
+            raise RejectedError(
+                "the engine has no rules, regions or lists of a project's own",
+                code="project_profile_unsupported",
+            )
 
     def data_set(
         self, elements: list[Element], inherited: tuple[str, ...] = (), *, nested: bool = False

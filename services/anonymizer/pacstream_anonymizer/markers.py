@@ -24,9 +24,15 @@ OPTION_CODES = {
 
 def method(profile: Profile) -> str:
     """The text of (0012,0063): engine and version, table and edition, options."""
-    options = (f"Option {OPTION_CODES[option][0]}" for option in sorted(profile.options))
+    options = (f"Option {code}" for code, _ in _claimed(profile))
     basis = f"PS3.15 {EDITION} Table E.1-1 Basic Profile"
     return "\\".join((f"pacstream {__version__}", basis, *options))
+
+
+def _claimed(profile: Profile) -> list[tuple[str, str]]:
+    """Codes of the options that ran. What the engine has no way to retain or clean, it removes, and
+    claims nothing."""
+    return [OPTION_CODES[option] for option in sorted(profile.options) if option in OPTION_CODES]
 
 
 def mark(elements: list[Element], profile: Profile, pseudonym: str) -> list[Element]:
@@ -39,7 +45,7 @@ def mark(elements: list[Element], profile: Profile, pseudonym: str) -> list[Elem
         for item in element.items or []
     ]
     dates = "MODIFIED" if MODIFIED_DATES in profile.options else "REMOVED"
-    claims = [BASIC, *(OPTION_CODES[option] for option in sorted(profile.options))]
+    claims = [BASIC, *_claimed(profile)]
     written = [
         Element(attributes.CHARACTER_SET, "CS", text.UTF_8.encode()),
         Element(attributes.PATIENT_NAME, "PN", pseudonym.encode()),

@@ -4,14 +4,37 @@ VR. Decided by tag, never by keyword; what nothing decides is removed."""
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, fields
 from enum import Enum, auto
+from typing import Literal
 
+from pacstream.errors import InputError
 from pacstream_anonymizer import attributes, table
 from pacstream_anonymizer.dictionary import BULK_VRS, FREE_TEXT_VRS, VR_BY_TAG
 
 RETAIN_PATIENT_CHARACTERISTICS = "retain_patient_characteristics"
 MODIFIED_DATES = "retain_longitudinal_modified_dates"
+FULL_DATES = "retain_longitudinal_full_dates"
+SAFE_PRIVATE = "retain_safe_private"
+
+OPTIONS = frozenset(
+    {
+        SAFE_PRIVATE,
+        "retain_uids",
+        "retain_device_identity",
+        "retain_institution_identity",
+        RETAIN_PATIENT_CHARACTERISTICS,
+        FULL_DATES,
+        MODIFIED_DATES,
+        "clean_descriptors",
+        "clean_structured_content",
+        "clean_graphics",
+        "clean_pixel_data",
+    }
+)
+"""The options of PS3.15 Annex E, named as the columns of the table."""
 
 
 class Action(Enum):
@@ -27,10 +50,71 @@ class Action(Enum):
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a project wants of one attribute, before the table and the options.
+
+    `tag` is eight hexadecimal digits, `x` stands for any; of a private one (`private_creator` is
+    not empty) the two after the group are `xx`. With `manufacturer`, the rule holds for devices of
+    which the manufacturer begins so, whatever its capitals.
+    """
+
+    tag: str
+    action: Literal["keep", "remove", "empty", "replace", "clean"]
+    reason: str
+    private_creator: str = ""
+    value: str = ""
+    manufacturer: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceRegions:
+    """What to black out in images of `rows` and `columns` of a device: left, top, width and height
+    in pixels. An empty model or software is any."""
+
+    manufacturer: str
+    model: str
+    software: str
+    rows: int
+    columns: int
+    rectangles: tuple[tuple[int, int, int, int], ...]
+
+
+@dataclass(frozen=True)
 class Profile:
-    """The Basic Profile with the options that are on, named as the table's columns are."""
+    """The Basic Profile with the options that are on, and what a project wants beyond them.
+
+    `modalities` and `sop_classes` are admitted; none: all. An empty `key_id` is the project's
+    newest key. Raises InputError for options that are unknown or exclude one another.
+    """
 
     options: frozenset[str]
+    name: str = "unnamed"
+    mode: Literal["profile", "allow_list"] = "profile"
+    rules: tuple[Rule, ...] = ()
+    vocabulary: frozenset[str] = frozenset()
+    regions: tuple[DeviceRegions, ...] = ()
+    modalities: frozenset[str] = frozenset()
+    sop_classes: frozenset[str] = frozenset()
+    key_id: str = ""
+
+    def __post_init__(self) -> None:
+        unknown = self.options - OPTIONS
+        if unknown:
+            raise InputError(f"no such option: {', '.join(sorted(unknown))}")
+        if {FULL_DATES, MODIFIED_DATES} <= self.options:
+            raise InputError(f"{FULL_DATES} and {MODIFIED_DATES} exclude one another")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits, the same for the same content. What is as by default does not
+        count, so that a new field leaves the digests of the profiles that do without it."""
+        content = {
+            field.name: sorted(value) if isinstance(value, frozenset) else value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+        text = json.dumps(content, default=vars, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def action(self, tag: int) -> Action:
         """The action for `tag`, by the dictionary's VR."""

@@ -7,17 +7,15 @@ import pytest
 from pacstream.errors import InputError
 from pacstream_anonymizer import table
 from pacstream_anonymizer.offline.layout import Dates
-from pacstream_anonymizer.profile import DEFAULT, Profile
-from pacstream_cli.deid_profile import (
+from pacstream_anonymizer.profile import (
+    DEFAULT,
     FULL_DATES,
     MODIFIED_DATES,
     OPTIONS,
     SAFE_PRIVATE,
-    chosen,
-    dates_of,
-    named_options,
-    short,
+    Profile,
 )
+from pacstream_cli.deid_profile import chosen, dates_of, named_options, short
 
 
 def test_every_option_of_the_table_has_its_name() -> None:

@@ -1,0 +1,113 @@
+"""`pacstream profile`: what a project profile says, and what it would do."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from pydicom.datadict import dictionary_description
+
+from pacstream_anonymizer import shelf, table
+from pacstream_anonymizer.dictionary import VR_BY_TAG
+from pacstream_anonymizer.profile import Profile
+
+
+@click.group()
+def profile() -> None:
+    """Project profiles: what de-identification keeps, removes and replaces."""
+
+
+@profile.command()
+@click.argument("file")
+def check(file: str) -> None:
+    """Check FILE as a whole: all that is wrong with it, with line numbers. Exit code 2 if any."""
+    found = shelf.named(file)
+    click.echo(f"{file}: profile {found.name}, digest {found.digest}")
+
+
+@profile.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="what the engine makes of it")
+def show(name: str, as_json: bool) -> None:
+    """The text of profile NAME (strict, research, pacsman, or a file)."""
+    found = shelf.named(name)
+    click.echo(json.dumps(as_dict(found), indent=1) if as_json else shelf.read_text(name).rstrip())
+
+
+@profile.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--json", "as_json", is_flag=True, help="as JSON")
+def diff(first: str, second: str, as_json: bool) -> None:
+    """What profile SECOND treats otherwise than FIRST, attribute by attribute."""
+    one, other = shelf.named(first), shelf.named(second)
+    settings, tags = differing_settings(one, other), differing_tags(one, other)
+    if as_json:
+        click.echo(json.dumps({"settings": settings, "attributes": tags}, indent=1))
+        return
+    for name, values in settings.items():
+        click.echo(f"{name}: {values[0]} | {values[1]}")
+    for tag, (before, after) in tags.items():
+        click.echo(f"{tag} {name_of(tag)}: {before} | {after}")
+    if not settings and not tags:
+        click.echo("no difference")
+
+
+def as_dict(found: Profile) -> dict[str, object]:
+    return {
+        "name": found.name,
+        "digest": found.digest,
+        "mode": found.mode,
+        "options": sorted(found.options),
+        "vocabulary": sorted(found.vocabulary),
+        "modalities": sorted(found.modalities),
+        "sop_classes": sorted(found.sop_classes),
+        "key_id": found.key_id,
+        "rules": [vars(rule) for rule in found.rules],
+        "regions": [vars(regions) for regions in found.regions],
+    }
+
+
+def differing_settings(one: Profile, other: Profile) -> dict[str, list[str]]:
+    """What is not the same, but for single attributes and names; as the two have it."""
+    parts = [{k: v for k, v in as_dict(p).items() if k not in NAMES} for p in (one, other)]
+    return {
+        key: [json.dumps(value), json.dumps(parts[1][key])]
+        for key, value in parts[0].items()
+        if value != parts[1][key]
+    }
+
+
+NAMES = ("name", "digest", "rules")
+
+
+def differing_tags(one: Profile, other: Profile) -> dict[str, list[str]]:
+    """By `(gggg,eeee)`: what the two do. Rules go before table, options and lists."""
+    found = {}
+    for tag in sorted({*VR_BY_TAG, *table.rows()}):
+        acts = [one.action(tag).name.lower(), other.action(tag).name.lower()]
+        if acts[0] != acts[1]:
+            found[shown(f"{tag:08X}")] = acts
+    rules = [{(r.tag, r.private_creator, r.manufacturer): r for r in p.rules} for p in (one, other)]
+    for key in sorted({*rules[0], *rules[1]}):
+        if rules[0].get(key) != rules[1].get(key):
+            where = " ".join((shown(key[0]), *filter(None, key[1:])))
+            before = found.get(where, ["as without rule"] * 2)
+            found[where] = [
+                f"rule: {of[key].action}" if key in of else before[number]
+                for number, of in enumerate(rules)
+            ]
+    return found
+
+
+def shown(tag: str) -> str:
+    return f"({tag[:4]},{tag[4:]})"
+
+
+def name_of(where: str) -> str:
+    """The attribute's name in the data dictionary, else empty."""
+    digits = where[1:5] + where[6:10]
+    try:
+        return str(dictionary_description(int(digits, 16)))
+    except (KeyError, ValueError):
+        return ""

@@ -1,0 +1,251 @@
+"""A project profile as a TOML file: its keys, its checks, and what the engine makes of it.
+
+name = "trial"
+options = ["retain_patient_characteristics", "retain_longitudinal_modified_dates"]
+[[rules]]
+tags = ["(0018,1030)"]
+action = "remove"
+reason = "protocol names hold surnames here"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from pacstream.errors import InputError
+from pacstream_anonymizer import attributes
+from pacstream_anonymizer.parser import PIXEL_TAGS
+from pacstream_anonymizer.profile import OPTIONS, DeviceRegions, Profile, Rule
+from pacstream_anonymizer.toml_lines import line_of
+
+LONGEST = 1_000_000
+"""Characters of a profile; whoever needs more has pasted something else."""
+
+TAG = re.compile(r"\(?([0-9A-Fa-fx]{4}),?([0-9A-Fa-fx]{4})\)?", re.ASCII)
+WRITTEN = (
+    attributes.MARKER_TAGS
+    | PIXEL_TAGS
+    | {
+        attributes.PATIENT_NAME,
+        attributes.PATIENT_ID,
+        attributes.CHARACTER_SET,
+        attributes.METHOD_CODES,
+        0x00080016,  # SOP Class UID
+        0x00080018,  # SOP Instance UID
+        0x0020000D,  # Study Instance UID
+        0x0020000E,  # Series Instance UID
+    }
+)
+"""What every release writes itself, so that its instances stay what they are."""
+
+
+class ProfileError(InputError):
+    """`problems` has one line for each thing that is wrong, with its place in the file."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        noun = "problem" if len(problems) == 1 else "problems"
+        super().__init__(f"{source}: {len(problems)} {noun}")
+        self.problems = problems
+
+
+def _tag(text: str) -> str:
+    match = TAG.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("a tag is (gggg,eeee), hexadecimal, with x for any digit")
+    tag = (match[1] + match[2]).upper().replace("X", "x")
+    if "x" not in tag and int(tag, 16) in WRITTEN:
+        raise ValueError("every release writes this attribute itself: no rule can change it")
+    if tag.startswith("0002") or tag.endswith("0000"):
+        raise ValueError("file meta and group lengths are always written anew")
+    return tag
+
+
+def _option(text: str) -> str:
+    if text not in OPTIONS:
+        raise ValueError(f"no such option; there are {', '.join(sorted(OPTIONS))}")
+    return text
+
+
+def _line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("must be one line of text that is not empty")
+    return text.strip()
+
+
+Line = Annotated[str, Field(max_length=256), AfterValidator(_line)]
+Tag = Annotated[str, AfterValidator(_tag)]
+Option = Annotated[str, AfterValidator(_option)]
+Word = Annotated[str, Field(max_length=64), AfterValidator(_line)]
+Modality = Annotated[str, Field(pattern=r"^[A-Z0-9_]{1,16}$")]
+Uid = Annotated[str, Field(pattern=r"^[0-9](\.?[0-9])*$", max_length=64)]
+Side = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RuleTable(Part):
+    """A `[[rules]]` table: one action for some attributes, before everything else but the gate."""
+
+    tags: list[Tag] = Field(min_length=1)
+    action: Literal["keep", "remove", "empty", "replace", "clean"]
+    reason: Line
+    private_creator: str = Field(default="", max_length=64)
+    value: str = Field(default="", max_length=1024)
+    manufacturer: str = Field(default="", max_length=64)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.action == "replace") != bool(self.value):
+            raise ValueError("`value` goes with action = 'replace', and with no other")
+        if not self.value.isprintable() or "\\" in self.value:
+            raise ValueError("`value` is one line of text without a backslash")
+        for tag in self.tags:
+            if _is_private(tag) != bool(self.private_creator):
+                raise ValueError("private tags, and no others, need their `private_creator`")
+        return self
+
+    def rules(self) -> Iterator[Rule]:
+        for tag in self.tags:
+            yield Rule(
+                tag=tag,
+                action=self.action,
+                reason=self.reason,
+                private_creator=self.private_creator,
+                value=self.value,
+                manufacturer=self.manufacturer,
+            )
+
+
+def _is_private(tag: str) -> bool:
+    return tag[3] in "13579BDF"
+
+
+class RegionsTable(Part):
+    """A `[[regions]]` table: what to black out in images of a device that look like this. Columns
+    and rows of a rectangle count from 0 at the top left (PS3.3 section C.7.6.3.1.1)."""
+
+    manufacturer: Line
+    model: str = Field(default="", max_length=64)
+    software: str = Field(default="", max_length=64)
+    rows: int = Field(ge=1, le=65535)
+    columns: int = Field(ge=1, le=65535)
+    rectangles: list[Annotated[list[Side], Field(min_length=4, max_length=4)]] = Field(
+        min_length=1, description="[left, top, width, height]"
+    )
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        for left, top, width, height in self.rectangles:
+            if not (
+                width and height and left + width <= self.columns and top + height <= self.rows
+            ):
+                raise ValueError(
+                    "a rectangle [left, top, width, height] leaves the image or is empty"
+                )
+        return self
+
+    def regions(self) -> DeviceRegions:
+        return DeviceRegions(
+            manufacturer=self.manufacturer,
+            model=self.model,
+            software=self.software,
+            rows=self.rows,
+            columns=self.columns,
+            rectangles=tuple((one[0], one[1], one[2], one[3]) for one in self.rectangles),
+        )
+
+
+class ProfileFile(Part):
+    """A whole file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    mode: Literal["profile", "allow_list"] = "profile"
+    options: list[Option] = []
+    vocabulary: list[Word] = []
+    modalities: list[Modality] = []
+    sop_classes: list[Uid] = []
+    key_id: str = Field(default="", pattern=r"^([1-9][0-9]{0,3})?$")
+    rules: list[RuleTable] = []
+    regions: list[RegionsTable] = []
+
+    def profile(self) -> Profile:
+        """Raises InputError for options that exclude one another."""
+        return Profile(
+            name=self.name,
+            mode=self.mode,
+            options=frozenset(self.options),
+            vocabulary=frozenset(word.casefold() for word in self.vocabulary),
+            modalities=frozenset(self.modalities),
+            sop_classes=frozenset(self.sop_classes),
+            key_id=self.key_id,
+            rules=tuple(rule for table in self.rules for rule in table.rules()),
+            regions=tuple(table.regions() for table in self.regions),
+        )
+
+
+def parse_profile(text: str, source: str = "profile") -> Profile:
+    """The profile that a file says. `source` names it in messages.
+
+    Raises ProfileError with all problems, InputError for what is no TOML.
+    """
+    if len(text) > LONGEST:
+        raise InputError(f"{source}: is too long for a profile")
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        said = error if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
+        raise InputError(f"{source}: is not TOML: {said}") from None
+    try:
+        file = ProfileFile.model_validate(content)
+    except ValidationError as error:
+        raise ProfileError(source, _problems(text, error)) from None
+    problems = list(_twice(text, file))
+    try:
+        profile = file.profile()
+    except InputError as error:
+        problems.append(f"line {line_of(text, ('options',))}, options: {error}")
+    if problems:
+        raise ProfileError(source, problems)
+    return profile
+
+
+def _problems(text: str, error: ValidationError) -> list[str]:
+    found = []
+    for item in error.errors(include_input=False, include_url=False):
+        loc = item["loc"]
+        said = "unknown key, remove it" if item["type"] == "extra_forbidden" else item["msg"]
+        said = said.removeprefix("Value error, ")
+        found.append((line_of(text, loc), f"{_named(loc)}: {said}"))
+    return [f"line {line}, {said}" for line, said in sorted(found)]
+
+
+def _named(loc: tuple[str | int, ...]) -> str:
+    """`rules[2].tags[1]`, counted from 1 as people do."""
+    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return "".join(parts).removeprefix(".")
+
+
+def _twice(text: str, file: ProfileFile) -> Iterator[str]:
+    """Attributes for which two rules hold under one condition."""
+    first: dict[tuple[str, str, str], str] = {}
+    for number, table in enumerate(file.rules):
+        for position, tag in enumerate(table.tags):
+            key = (tag, table.private_creator, table.manufacturer.casefold())
+            here = ("rules", number, "tags", position)
+            if key in first:
+                yield f"line {line_of(text, here)}, {_named(here)}: as in {first[key]} already"
+            first.setdefault(key, _named(here))

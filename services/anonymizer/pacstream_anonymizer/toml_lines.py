@@ -1,0 +1,113 @@
+"""Where in a TOML text a key or an element of an array stands, for messages about a wrong one.
+
+The standard library's parser gives no places, but it tells whether some lines are whole: that is
+enough to cut a text into its statements, and each into its path.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Path = tuple[str | int, ...]
+"""Keys of tables and positions in arrays, as pydantic's `loc`."""
+
+
+def line_of(text: str, path: Path) -> int:
+    """The line of a key or element, or of the nearest thing around it that is there; 1 if nothing
+    is. `text` is valid TOML."""
+    places = _places(text)
+    while path and path not in places:
+        path = path[:-1]
+    return places.get(path, 1)
+
+
+def _places(text: str) -> dict[Path, int]:
+    """The first line of each thing."""
+    places: dict[Path, int] = {}
+    tables: Counter[Path] = Counter()
+    table: Path = ()
+    for line, statement in _statements(text):
+        found = tomllib.loads(statement)
+        if statement.lstrip().startswith("["):
+            table = _table(found, tables)
+            places.setdefault(table, line)
+        else:
+            _note(places, table, found, line)
+            _note_elements(places, table, found, line, statement)
+    return places
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each header and each `key = value`."""
+    held: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not held and not line.split("#")[0].strip():
+            continue
+        held.append(line)
+        statement = "\n".join(held)
+        if _is_whole(statement):
+            yield number - len(held) + 1, statement
+            held = []
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
+
+
+def _table(header: Mapping[str, Any], tables: Counter[Path]) -> Path:
+    """The path that a header opens; a new element for `[[...]]`."""
+    path: Path = ()
+    found: Any = header
+    while found:
+        key, found = next(iter(found.items()))
+        path = (*path, key)
+        if isinstance(found, list):
+            tables[path] += 1
+            return (*path, tables[path] - 1)
+        if tables[path]:
+            path = (*path, tables[path] - 1)
+    return path
+
+
+def _note(places: dict[Path, int], path: Path, found: object, line: int) -> None:
+    if path:
+        places.setdefault(path, line)
+    if isinstance(found, dict):
+        for key, value in found.items():
+            _note(places, (*path, key), value, line)
+
+
+def _note_elements(
+    places: dict[Path, int], table: Path, found: Mapping[str, Any], line: int, statement: str
+) -> None:
+    """An array of several lines: an element stands where the array first has it."""
+    path, value = table, found
+    while isinstance(value, dict) and len(value) == 1:
+        key, value = next(iter(value.items()))
+        path = (*path, key)
+    if not isinstance(value, list):
+        return
+    lines = statement.split("\n")
+    known = 0
+    for number in range(len(lines)):
+        head = "\n".join(lines[: number + 1])
+        for closed in (head, head + "]", head + "\n]"):
+            if _is_whole(closed):
+                length = len(_array(tomllib.loads(closed)))
+                for position in range(known, length):
+                    places.setdefault((*path, position), line + number)
+                known = max(known, length)
+                break
+
+
+def _array(found: object) -> list[object]:
+    while isinstance(found, dict):
+        found = next(iter(found.values()))
+    return found if isinstance(found, list) else []

@@ -1,0 +1,60 @@
+"""`pacstream profile check`, `show` and `diff`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pacstream.errors import InputError
+from pacstream_anonymizer.shelf import shipped
+from pacstream_cli.main import pacstream
+
+
+def said(*arguments: str) -> str:
+    result = CliRunner().invoke(pacstream, ["profile", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def a_profile(folder: Path, text: str) -> str:
+    path = folder / "p.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_check_names_profile_and_digest(tmp_path: Path) -> None:
+    assert shipped("strict").digest in said("check", "strict")
+    path = a_profile(tmp_path, "name = 'mine'\n")
+    assert "profile mine" in said("check", path)
+
+
+def test_check_gives_all_problems(tmp_path: Path) -> None:
+    path = a_profile(tmp_path, "name = 'mine'\na = 1\nb = 2\n")
+    with pytest.raises(InputError) as raised:
+        said("check", path)
+    assert getattr(raised.value, "problems", None) == [
+        "line 2, a: unknown key, remove it",
+        "line 3, b: unknown key, remove it",
+    ]
+
+
+def test_show_gives_the_text_or_the_content() -> None:
+    assert "# The default" in said("show", "research")
+    content = json.loads(said("show", "pacsman", "--json"))
+    assert content["digest"] == shipped("pacsman").digest
+    assert content["rules"][0]["reason"]
+
+
+def test_diff_tells_options_attributes_and_rules(tmp_path: Path) -> None:
+    rule = "\n[[rules]]\ntags=['(0018,1030)']\naction='remove'\nreason='r'\n"
+    path = a_profile(tmp_path, "name = 'mine'\nmodalities = ['MR']\n" + rule)
+    differences = json.loads(said("diff", "strict", path, "--json"))
+    assert differences["settings"] == {"modalities": ["[]", '["MR"]']}
+    assert list(differences["attributes"]) == ["(0018,1030)"]
+    assert differences["attributes"]["(0018,1030)"][1] == "rule: remove"
+    dates = said("diff", "strict", "research")
+    assert "(0008,0020) Study Date: empty | clean" in dates
+    assert said("diff", "research", "research") == "no difference\n"
