@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct, error
@@ -64,29 +64,62 @@ class Walk:
     def __init__(self, *, implicit: bool = False, little: bool = True) -> None:
         order = "<" if little else ">"
         self.implicit = implicit
-        self._tag = Struct(order + "HH").unpack_from
-        self._short = Struct(order + "H").unpack_from
+        self.little = little
+        self._head = Struct(order + "HH2sH").unpack_from
         self._long = Struct(order + "I").unpack_from
 
     def element(self, content: Content, at: int) -> tuple[int, bytes, int, int]:
         """Tag, VR, position of the value, and its length. Raises struct.error at the end of
         `content`, and ValueError for a VR that there is not."""
-        group, number = self._tag(content, at)
+        group, number, vr, length = self._head(content, at)
         tag = group << 16 | number
         if self.implicit or group == 0xFFFE:
             length = self._long(content, at + 4)[0]
             if length == UNDEFINED and group != 0xFFFE and tag not in UNDEFINED_TAGS:
                 raise ValueError("no sequence")
             return tag, b"", at + 8, length
-        vr = content[at + 4 : at + 6]
         if vr in SHORT_VRS:
-            return tag, vr, at + 8, self._short(content, at + 6)[0]
+            return tag, vr, at + 8, length
         if vr in LONG_VRS:
             length = self._long(content, at + 8)[0]
             if length == UNDEFINED and vr != b"SQ" and tag not in PIXELS:
                 raise ValueError("no sequence")  # or implicit inside: PS3.5 section 6.2.2, note 2
             return tag, vr, at + 12, length
         raise ValueError("no VR")
+
+    def elements(
+        self, content: Content, at: int, end: int
+    ) -> Iterator[tuple[int, bytes, int, int, int]]:
+        """Tag, VR, start, start of the value and stop of the elements between two positions, which
+        have to ascend; pixel data is the last one and its stop not told (-1). Raises as `element`
+        and `after` do."""
+        before = -1
+        while at < end:
+            tag, vr, value, length = self.element(content, at)
+            if tag <= before or tag > LAST:
+                raise ValueError("not in order")
+            if tag in PIXELS:
+                yield tag, vr, at, value, -1
+                return
+            stop = value + length if length != UNDEFINED else self.after(content, value, length)
+            if stop > end:
+                raise ValueError("cut")
+            yield tag, vr, at, value, stop
+            before, at = tag, stop
+
+    def items(self, content: Content, at: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Start and stop of the content of each item of a sequence (PS3.5 section 7.5) whose value
+        is between two positions, its delimiter included if it has one. Raises as `after` does."""
+        while at < stop:
+            tag, _, value, length = self.element(content, at)
+            if tag == SEQUENCE_END and length == 0 and value == stop:
+                return
+            if tag != ITEM:
+                raise ValueError("no item")
+            at = self._after_item(content, value, length, 0)
+            if at > stop:
+                raise ValueError("an item is longer than its sequence")
+            yield value, at - (8 if length == UNDEFINED else 0)
 
     def after(self, content: Content, value: int, length: int, depth: int = 0) -> int:
         """The position behind a value; a sequence of undefined length is walked over, item by item.
@@ -126,18 +159,30 @@ def walk_of(transfer_syntax: str) -> Walk:
     return _WALKS.get(transfer_syntax, _EXPLICIT)
 
 
+def data_set_of(content: Content) -> tuple[str, int] | None:
+    """The transfer syntax of a Part 10 file and where its data set starts; None if in doubt, or if
+    the data set is deflated."""
+    try:
+        transfer_syntax, start = _meta(content)
+    except (error, ValueError, KeyError):
+        return None
+    walk = walk_of(transfer_syntax)
+    if transfer_syntax in DEFLATED or (walk.implicit and content[start + 4 : start + 6].isalpha()):
+        return None
+    return transfer_syntax, start
+
+
 def skim(content: Content, tags: Collection[int]) -> Skimmed | None:
     """Those of `tags` that stand before pixel data; None if there is any doubt.
 
     All elements are walked over, whatever is asked for, and have to ascend.
     """
+    found = data_set_of(content)
+    if found is None:
+        return None
+    transfer_syntax, start = found
+    walk = walk_of(transfer_syntax)
     try:
-        transfer_syntax, start = _meta(content)
-        if transfer_syntax in DEFLATED:
-            return None
-        walk = walk_of(transfer_syntax)
-        if walk.implicit and content[start + 4 : start + 6].isalpha():
-            return None
         span, limits = (start, len(content)), (LAST_META, LAST)
         return Skimmed(transfer_syntax, _elements(content, span, limits, walk, tags))
     except (error, ValueError, KeyError):

@@ -25,11 +25,11 @@ from pacstream_anonymizer.cleaner import Cleaner
 from pacstream_anonymizer.codestream import check_fragments
 from pacstream_anonymizer.encoding import Encoding, encoding_of
 from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, write_file_meta
-from pacstream_anonymizer.gate import Gate, Identifiers, has_echo
+from pacstream_anonymizer.gate import Claims, Gate, Tail
 from pacstream_anonymizer.parser import Content, Element, Parser
 from pacstream_anonymizer.pixels import Pixels, find_pixels
 from pacstream_anonymizer.profile import DEFAULT, Profile
-from pacstream_anonymizer.refusal import Refusal, Waiver
+from pacstream_anonymizer.refusal import Echo, Refusal, Waiver
 from pacstream_anonymizer.serializer import serialize
 from pacstream_anonymizer.triage import Identity, Wanted
 from pacstream_anonymizer.values import Patient
@@ -130,22 +130,42 @@ class Release:
             triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
             _check_kind(original, identity.sop_class_uid, waiver)
             subject = self._subject(identity)
-            data_set = self._cleaned(original, subject)
+            cleaned = self._cleaned(original, subject)
             released_uid = self.key.uid(identity.sop_instance_uid)
             head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
-            identifiers = self.gate.identifiers_of(source, content)
-            _check_echo(identifiers, head, data_set, original.encoding)
+            data_set = self._passed(original, head, cleaned, source, content)
             target = self.folder(subject) / f"{released_uid}.dcm"
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
         return Released(target, frozenset(waiver.used))
+
+    def _passed(
+        self,
+        original: Original,
+        head: bytes,
+        cleaned: list[Element],
+        source: Path,
+        content: Content,
+    ) -> bytes:
+        """The data set as the gate lets it through: dispensable values that it objects to are
+        emptied. Refusal if it does not."""
+        claims = Claims.of(self.profile.options)
+        pixels = original.pixels
+        tail = Tail(original.content, pixels.start, pixels.stop) if pixels else None
+        data_set = serialize(cleaned, original.encoding)
+        try:
+            self.gate.check(source, content, head + data_set, tail, claims)
+        except Echo as echo:
+            data_set = serialize(emptied(cleaned, echo.paths), original.encoding)
+            self.gate.check(source, content, head + data_set, tail, claims)
+        return data_set
 
     def _subject(self, identity: Identity) -> Subject:
         """Nobody tells us whose a series without a patient ID is, whatever its instances say."""
         series = self.series
         return Subject.of(series.patient_id, identity.issuer, series.study_uid, self.pseudonym)
 
-    def _cleaned(self, original: Original, subject: Subject) -> bytes:
+    def _cleaned(self, original: Original, subject: Subject) -> list[Element]:
         encoding = original.encoding
         cleaner = self.cleaners.get((subject, encoding))
         if cleaner is None:
@@ -153,7 +173,7 @@ class Release:
             cleaner = Cleaner(self.profile, patient, encoding)
             self.cleaners[subject, encoding] = cleaner
         cleaned = cleaner.data_set(original.elements)
-        return serialize(markers.mark(cleaned, self.profile, cleaner.patient.pseudonym), encoding)
+        return markers.mark(cleaned, self.profile, cleaner.patient.pseudonym)
 
 
 def release_of(
@@ -196,6 +216,21 @@ def deidentify_instance(
     return result
 
 
+def emptied(elements: list[Element], paths: frozenset[tuple[int, ...]]) -> list[Element]:
+    """The elements without the values at `paths` (tags from top level down), in every item."""
+    inner: dict[int, set[tuple[int, ...]]] = {}
+    for path in paths:
+        inner.setdefault(path[0], set()).add(path[1:])
+    return [_emptied(one, inner[one.tag]) if one.tag in inner else one for one in elements]
+
+
+def _emptied(element: Element, paths: set[tuple[int, ...]]) -> Element:
+    if element.items is None or () in paths:
+        return Element(element.tag, element.vr)
+    below = frozenset(paths)
+    return Element(element.tag, element.vr, items=[emptied(item, below) for item in element.items])
+
+
 def disk_error() -> RetryLaterError:
     return RetryLaterError("a file can't be read or written", code="disk")
 
@@ -233,11 +268,6 @@ def _inflated(content: bytes) -> bytes:
     if not stream.eof:
         raise Refusal("truncated")
     return body
-
-
-def _check_echo(identifiers: Identifiers, head: bytes, data_set: bytes, encoding: Encoding) -> None:
-    if has_echo(identifiers, head, data_set, implicit=encoding.implicit, little=encoding.little):
-        raise Refusal("echo")
 
 
 def _write(file: BinaryIO, head: bytes, data_set: bytes, original: Original, handle: int) -> None:

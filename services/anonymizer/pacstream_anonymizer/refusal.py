@@ -28,6 +28,9 @@ REASONS = frozenset(
         "video_or_photo",
         "raw_data",
         "echo",
+        "uid_left",
+        "private_left",
+        "invalid",
         "error",
     }
 )
@@ -71,3 +74,12 @@ class Waiver:
         if reason not in self.reasons & JUDGEABLE:
             raise Refusal(reason)
         self.used.add(reason)
+
+
+class Echo(Refusal):
+    """Identifiers stand in attributes that a release can do without: `paths` are their tags from
+    top level down."""
+
+    def __init__(self, paths: frozenset[tuple[int, ...]]) -> None:
+        super().__init__("echo")
+        self.paths = paths

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -30,7 +30,7 @@ from pacstream.durable import FileGroup
 from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.keys import create_key
 from pacstream.messages import DeidentifyRequested, InstancesDeidentified, Message
-from pacstream_anonymizer import gate, release
+from pacstream_anonymizer import release
 from pacstream_anonymizer.deidentifier import Released, Withheld, release_of
 from pacstream_anonymizer.gate import Gate
 from pacstream_anonymizer.release import release_requested
@@ -252,38 +252,3 @@ def outcome(result: Released | Withheld) -> tuple[str, bytes]:
     if isinstance(result, Withheld):
         return result.reason, b""
     return result.path.name, result.path.read_bytes()
-
-
-def test_pydicom_reads_one_of_many_originals_that_hold_the_same_identifiers(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[Path] = []
-
-    def counted(path: Path, **options: Any) -> Dataset:
-        read.append(path)
-        return dcmread(path, **options)
-
-    monkeypatch.setattr(gate, "dcmread", counted)
-    memory = Gate()
-    for uid in UIDS:
-        path = archive.instance_path(SERIES, uid)
-        known = memory.identifiers_of(path, path.read_bytes())
-        assert uid in known.uids
-        assert known == gate.identifiers_of(path)
-        read.pop()
-    assert len(read) == 1
-
-
-def test_another_name_in_the_next_instance_is_looked_for(tmp_path: Path) -> None:
-    memory = Gate()
-    for number, name in enumerate(("Quixotesson^A", "Vandersloot^B", "Quixotesson^A")):
-        path = saved(an_instance(PatientName=name), tmp_path / f"{number}.dcm")
-        assert name[:11] in memory.identifiers_of(path, path.read_bytes()).words
-
-
-def test_a_gate_forgets_what_it_has_not_seen_for_long(tmp_path: Path) -> None:
-    memory = Gate(remembered=3)
-    for number in range(9):
-        path = saved(an_instance(AccessionNumber=f"ACC-{number}"), tmp_path / f"{number}.dcm")
-        memory.identifiers_of(path, path.read_bytes())
-    assert len(memory._known) == 3

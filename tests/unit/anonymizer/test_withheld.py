@@ -51,7 +51,7 @@ STORAGE = "1.2.840.10008.5.1.4.1.1."
         ({"SOPClassUID": "1.2.840.10008.1.3.10"}, "unsupported_sop_class"),
         ({"SOPClassUID": "1.3.12.2.1107.5.9.1"}, "private_sop_class"),
         ({"EncapsulatedDocument": b"%PDF"}, "encapsulated_document"),
-        ({"ManufacturerModelName": "for Quixotesson"}, "echo"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "QUIXOTESSON"]}, "echo"),
     ],
 )
 def test_a_rule_withholds(tmp_path: Path, attributes: dict[str, Any], code: str) -> None:
