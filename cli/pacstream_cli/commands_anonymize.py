@@ -22,7 +22,7 @@ from pacstream_anonymizer.offline import records
 from pacstream_anonymizer.offline.job import Summary, Wish, check_zones, run
 from pacstream_anonymizer.offline.layout import Layout
 from pacstream_anonymizer.offline.people import PatientsRefusedError
-from pacstream_cli.deid_profile import chosen, dates_of
+from pacstream_cli.deid_profile import OPTIONS, chosen, dates_of, short
 from pacstream_cli.id_mapping import read_mapping
 from pacstream_cli.submission import folder_problem
 
@@ -61,7 +61,8 @@ def anonymize_options(command: F) -> F:
             click.option("--profile", default="research", show_default=True, metavar="NAME|FILE",
                          help="what is kept and removed"),
             click.option("--options", default="", metavar="NAMES",
-                         help="instead of the profile's: `none`, or names between commas"),
+                         help="instead of the profile's: `none`, or with commas of "
+                         + ", ".join(map(short, OPTIONS))),
             click.option("--data", type=FOLDER, metavar="FOLDER",
                          help="the trusted zone: keys, mapping, quarantine  [default: "
                          "PACSTREAM_DATA, or .pacstream]"),
