@@ -17,12 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pacstream.errors import InputError, RejectedError
 from pacstream.keys import KeyRing, create_key, load_ring
 from pacstream.settings import load_settings
-from pacstream_anonymizer import shelf
 from pacstream_anonymizer.offline import records
 from pacstream_anonymizer.offline.job import Summary, Wish, check_zones, run
 from pacstream_anonymizer.offline.layout import Layout
 from pacstream_anonymizer.offline.people import PatientsRefusedError
-from pacstream_cli.deid_profile import OPTIONS, chosen, dates_of, short
+from pacstream_anonymizer.profile import OPTIONS
+from pacstream_cli.deid_profile import chosen, dates_of, load_profile, short
 from pacstream_cli.id_mapping import read_mapping
 from pacstream_cli.submission import folder_problem
 
@@ -58,11 +58,11 @@ def anonymize_options(command: F) -> F:
             click.option("--project", default="", metavar="NAME",
                          help=f"whose key is used  [default: `{DEFAULT_PROJECT}`, made on first "
                          "use]"),
-            click.option("--profile", default="research", show_default=True, metavar="NAME|FILE",
-                         help="what is kept and removed"),
+            click.option("--profile", default="", metavar="NAME|FILE",
+                         help="what is kept and removed  [default: the project's, else research]"),
             click.option("--options", default="", metavar="NAMES",
                          help="instead of the profile's: `none`, or with commas of "
-                         + ", ".join(map(short, OPTIONS))),
+                         + ", ".join(sorted(map(short, OPTIONS)))),
             click.option("--data", type=FOLDER, metavar="FOLDER",
                          help="the trusted zone: keys, mapping, quarantine  [default: "
                          "PACSTREAM_DATA, or .pacstream]"),
@@ -106,7 +106,7 @@ def anonymize(as_json: bool, **typed: Any) -> None:
     wish = prepare(given)
     summary = _run(wish)
     if as_json:
-        click.echo(json.dumps(as_dict(summary, wish, given.profile), indent=1))
+        click.echo(json.dumps(as_dict(summary, wish), indent=1))
     else:
         print_summary(summary, wish)
     sys.exit(0 if summary.is_whole else NOT_ALL)
@@ -117,10 +117,11 @@ def prepare(typed: Typed) -> Wish:
     zone = (typed.data or load_settings().data).resolve()
     source, out = typed.source.resolve(), typed.out.resolve()
     check_zones(source, out, zone)
+    project = typed.project or DEFAULT_PROJECT
     if typed.any_layout and typed.keep:
         raise InputError("--any-layout leaves no folder its name: no --keep_patient_dir_names")
     profile = chosen(
-        shelf.named(typed.profile, f"--profile {typed.profile}"),
+        load_profile(typed.profile, project, zone),
         typed.options,
         without_private=typed.without_private,
         shifted=typed.shifted,
@@ -133,7 +134,7 @@ def prepare(typed: Typed) -> Wish:
         source=source,
         out=out,
         data=zone,
-        project=typed.project or DEFAULT_PROJECT,
+        project=project,
         ring=ring_of(typed.project, zone),
         profile=profile,
         dates=dates_of(profile),
@@ -199,12 +200,13 @@ def _run(wish: Wish) -> Summary:
         raise
 
 
-def as_dict(summary: Summary, wish: Wish, profile: str) -> dict[str, object]:
+def as_dict(summary: Summary, wish: Wish) -> dict[str, object]:
     """For machines: counts, reasons, and where the trusted zone has the rest."""
     told = asdict(summary) | {"records": str(summary.records), "report": str(summary.report)}
     return {
         "project": wish.project,
-        "profile": profile,
+        "profile": wish.profile.name,
+        "profile_digest": wish.profile.digest,
         "options": sorted(wish.profile.options),
         "in_place": wish.in_place,
         **told,

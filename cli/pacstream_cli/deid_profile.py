@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from pacstream.errors import InputError
+from pacstream.pseudonyms import PROJECT
+from pacstream_anonymizer import shelf
 from pacstream_anonymizer.offline.layout import Dates
 from pacstream_anonymizer.profile import (
     FULL_DATES,
@@ -13,9 +16,22 @@ from pacstream_anonymizer.profile import (
     SAFE_PRIVATE,
     Profile,
 )
+from pacstream_anonymizer.shelf import Shelf
 
 PREFIXES = ("retain_longitudinal_", "retain_", "clean_")
 NONE = "none"
+
+
+def load_profile(name: str, project: str, data: Path) -> Profile:
+    """A shipped profile or that of a file; without a name the project's own, else `research`.
+
+    Raises InputError, and RejectedError if the project's can't be read.
+    """
+    if name:
+        return shelf.named(name, f"--profile {name}")
+    zone = Shelf(data)
+    found = zone.project(project) if PROJECT.fullmatch(project) else None
+    return zone.get(project, found.profile if found else "")
 
 
 def named_options(text: str) -> frozenset[str]:

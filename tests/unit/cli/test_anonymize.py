@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pacstream.keys import create_key, load_key
+from pacstream_anonymizer.shelf import Project, Shelf
 from tests.unit.anonymizer.instances import saved
 from tests.unit.anonymizer.offline.folders import (
     PATIENTS,
@@ -144,6 +145,22 @@ def test_a_project_that_is_there_is_used(source: Path, tmp_path: Path) -> None:
     key = load_key(tmp_path / "zone" / "keys", "trial")
     assert mentions(contents(tmp_path / "out"), key.pseudonym("MRN-88213"))
     assert not (tmp_path / ".pacstream").exists()
+
+
+def test_a_projects_own_profile_is_the_default(source: Path, tmp_path: Path) -> None:
+    zone = Shelf(tmp_path / "zone")
+    profile = zone.put("trial", "name = 'mine'\noptions = ['retain_patient_characteristics']\n")
+    zone.write(Project(name="trial", profile=profile.digest))
+    create_key(tmp_path / "zone" / "keys", "trial")
+    arguments = ["-d", source, "--data", "zone", "--project", "trial", "--json"]
+    told = json.loads(called(tmp_path, *arguments, "-o", "own")[1])
+    assert (told["profile"], told["profile_digest"]) == ("mine", profile.digest)
+    told = json.loads(called(tmp_path, *arguments, "-o", "strict", "--profile", "strict")[1])
+    assert (told["profile"], told["options"]) == ("strict", [])
+    told = json.loads(called(tmp_path, *arguments, "-o", "none", "--options", "none")[1])
+    assert (told["profile"], told["options"]) == ("mine", [])
+    code, _, err = called(tmp_path, *arguments, "-o", "none")
+    assert code == 2 and "earlier run" in err
 
 
 @pytest.mark.parametrize("in_place", [False, True])

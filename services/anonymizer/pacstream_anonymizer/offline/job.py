@@ -191,10 +191,7 @@ class _Run:
         """What holds for the pair of folders since its first run."""
         wish, book = self._wish, self._book
         rules = json.dumps(
-            {
-                "options": sorted(wish.profile.options),
-                "keep_patient_dir_names": wish.keep_patient_folders,
-            }
+            {"profile": wish.profile.digest, "keep_patient_dir_names": wish.keep_patient_folders}
         )
         job = book.job(wish.job)
         if job is None:
@@ -207,7 +204,8 @@ class _Run:
                 raise InputError(
                     "--keep_patient_dir_names needs the layout sub-*/ses-*/<series>/<file>"
                 )
-            return Job(wish.project, rules, layout, wish.ring.current_id)
+            key_id = wish.profile.key_id or wish.ring.current_id
+            return Job(wish.project, rules, layout, key_id)
         same_layout = wish.layout is None or wish.layout == job.layout
         if (job.project, job.rules) != (wish.project, rules) or not same_layout:
             raise InputError(
