@@ -13,7 +13,6 @@ import click
 from rich.console import Console
 
 from pacstream.errors import BrokerUnavailableError, InputError
-from pacstream.keys import create_key
 from pacstream.messages import Actions
 from pacstream.publisher import Publisher
 from pacstream.settings import Settings, load_settings
@@ -21,6 +20,7 @@ from pacstream_cli import preflight, reporting
 from pacstream_cli.client import LedgerClient
 from pacstream_cli.commands_stack import signals_as_interrupt, stop_undisturbed
 from pacstream_cli.plan import SERIES_LIMIT, check_size
+from pacstream_cli.projects import establish
 from pacstream_cli.stack import Stack, running_settings
 from pacstream_cli.submission import Submission, Wishes, prepare
 
@@ -48,7 +48,12 @@ def batch_options(command: F) -> F:
             click.option("--move", "-m", is_flag=True, help="C-MOVE to move_AET instead"),
             click.option("--out_directory", "--out-directory", "-d", "out", default=Path("data"),
                          show_default=True, type=click.Path(path_type=Path), help="results"),
-            click.option("--profile", type=click.Path(path_type=Path),
+            click.option("--profile", default="", metavar="NAME|FILE",
+                         help="what --anonymize keeps and removes  [default: the project's, else "
+                         "research]"),
+            click.option("--new-ids", "--new_ids", "new_ids", type=click.Path(path_type=Path),
+                         help="pseudonyms by PatientID: new_ids.json or CSV"),
+            click.option("--pacs-profile", type=click.Path(path_type=Path),
                          help="PACS profile  [default: DATA/pacs/<called AE title>.toml, if any]"),
             click.option("--priority", type=click.IntRange(-9, 9), default=0, show_default=True,
                          help="higher goes first"),
@@ -161,8 +166,8 @@ def _publish(submission: Submission, settings: Settings) -> None:
             _check_store(submission, settings)
         if submission.batch.actions.retrieves or submission.batch.actions.move:
             click.echo(preflight.check_destination(submission, settings), err=True)
-        if submission.batch.project:
-            create_key(settings.data / "keys", submission.batch.project)
+        if submission.terms is not None:
+            establish(settings.data, submission.batch.project, submission.terms.text)
         publisher.publish_all(submission.messages())
     finally:
         publisher.close()

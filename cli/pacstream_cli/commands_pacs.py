@@ -60,13 +60,15 @@ CONFIG = click.option(
 @click.command()
 @CONFIG
 @click.option(
+    "--pacs-profile",
     "--profile",
+    "pacs_profile",
     type=click.Path(path_type=Path),
     help="profile to write  [default: DATA/pacs/<called AE title>.toml]",
 )
 @click.option("--write/--no-write", default=True, help="write the findings as a PACS profile")
 @click.option("--json", "as_json", is_flag=True, help="as JSON")
-def doctor(config: Path, profile: Path | None, write: bool, as_json: bool) -> None:
+def doctor(config: Path, pacs_profile: Path | None, write: bool, as_json: bool) -> None:
     """Say what is wrong with PACS or machine.
 
     Tries out network, AE titles, presentation contexts, C-FIND, storage port, C-MOVE, C-GET, disk,
@@ -74,10 +76,10 @@ def doctor(config: Path, profile: Path | None, write: bool, as_json: bool) -> No
     it is kept or shown. Exit code 0 only if all that is needed works.
     """  # fmt: skip
     settings = load_settings()
-    place, chosen = _place(config, profile, settings)
+    place, chosen = _place(config, pacs_profile, settings)
     with ERRORS.status("examining"):
         diagnosis = examine(place, datetime.date.today())
-    path = chosen.path or profile or path_of(settings.data, place.node.called_aet)
+    path = chosen.path or pacs_profile or path_of(settings.data, place.node.called_aet)
     written = write and bool(diagnosis.findings)
     if written:
         date = datetime.date.today().isoformat()
@@ -170,7 +172,9 @@ def _show(view: dict[str, Any], note: str) -> None:
 @click.option("--queryfile", "-q", type=click.Path(path_type=Path), help="the queries")
 @CONFIG
 @click.option(
+    "--pacs-profile",
     "--profile",
+    "pacs_profile",
     type=click.Path(path_type=Path),
     help="PACS profile  [default: DATA/pacs/<called AE title>.toml, if any]",
 )

@@ -14,6 +14,7 @@ from pacstream_cli.commands_control import cancel, pause, priority, resume, thro
 from pacstream_cli.commands_fake import fake_pacs
 from pacstream_cli.commands_pacs import doctor, plan
 from pacstream_cli.commands_profile import profile
+from pacstream_cli.commands_project import project
 from pacstream_cli.commands_quarantine import quarantine
 from pacstream_cli.commands_stack import down, ps, up
 
@@ -44,6 +45,7 @@ COMMANDS: tuple[click.Command, ...] = (
     priority,
     throttle,
     quarantine,
+    project,
     profile,
     fake_pacs,
 )

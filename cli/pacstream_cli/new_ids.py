@@ -73,7 +73,7 @@ def _two_pseudonyms(row: QueryRow, of_patient: dict[object, QueryRow]) -> str:
 
 
 def _two_patients(row: QueryRow, of_pseudonym: dict[str, QueryRow]) -> str:
-    patient_id = _single(row.keys, "PatientID")
+    patient_id = single_value(row.keys, "PatientID")
     if not patient_id:
         return ""
     first = of_pseudonym.setdefault(row.pseudonym.casefold(), row)
@@ -86,13 +86,13 @@ def _marks(keys: Mapping[str, str]) -> Iterator[object]:
     """What two rows of the same patient may share, and rows of two patients do not."""
     yield frozenset(keys.items())
     for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if value := _single(keys, keyword):
+        if value := single_value(keys, keyword):
             yield keyword, value
-    if value := _single(keys, "AccessionNumber"):
+    if value := single_value(keys, "AccessionNumber"):
         yield "AccessionNumber", value, keys.get("PatientID", "")
 
 
-def _single(keys: Mapping[str, str], keyword: str) -> str:
+def single_value(keys: Mapping[str, str], keyword: str) -> str:
     """The key's one value; empty if it may match several."""
     value = keys.get(keyword, "")
     return "" if re.search(r"[*?\\]", value) else value

@@ -1,7 +1,7 @@
 """PACS profiles: what is known of a PACS's ways, as TOML that `doctor` writes and people edit.
 
     DATA/pacs/<called AE title>.toml     used by itself for the PACS that it names
-    --profile FILE, or "profile" in the configuration
+    --pacs-profile FILE, or "profile" in the configuration
 
 The keys are those of `PacsProfile`; and `address`, `port`, `called_aet`, which tell of which PACS
 the file is; `calling_aet`, if this PACS wants another one than AET; the tables `[fallback]` (a
@@ -211,7 +211,9 @@ def _document(path: Path, node: PacsNode) -> tomlkit.TOMLDocument:
         document.add(tomlkit.comment(HEADER))
         return document
     if not read_profile(path).is_of(node):
-        raise InputError(f"{path}: is the profile of another PACS; give another --profile FILE")
+        raise InputError(
+            f"{path}: is the profile of another PACS; give another --pacs-profile FILE"
+        )
     try:
         return tomlkit.parse(path.read_text("utf-8-sig"))
     except TOMLKitError as error:

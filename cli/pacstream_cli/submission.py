@@ -9,14 +9,16 @@ import secrets
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pacstream.errors import InputError
 from pacstream.messages import Actions, Batch, QueryRequested
 from pacstream.pseudonyms import PROJECT
 from pacstream_cli.config import PacsConfig, read_config
+from pacstream_cli.given_names import with_names
 from pacstream_cli.profiles import Chosen, choose
+from pacstream_cli.projects import Terms, terms_of
 from pacstream_cli.queryfile import QueryFile, read_queries
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -31,7 +33,10 @@ class Wishes:
     out: Path
     actions: Actions
     project: str = ""
-    profile: Path | None = None
+    profile: str = ""
+    """Name or file of a project profile; empty: the project's."""
+    new_ids: Path | None = None
+    pacs_profile: Path | None = None
     priority: int = 0
     refresh: bool = False
     pacsman_names: bool = False
@@ -45,6 +50,9 @@ class Submission:
     queries: QueryFile
     config: PacsConfig
     profile: Chosen = field(default_factory=Chosen)
+    """Of the PACS."""
+    terms: Terms | None = None
+    """None: nothing is de-identified."""
 
     def messages(self) -> Iterator[QueryRequested]:
         for row in self.queries.rows:
@@ -54,21 +62,33 @@ class Submission:
 
 
 def prepare(wishes: Wishes, data: Path) -> Submission:
-    """Check options, configuration, profile, CSV and output folder; `data` may hold the profile.
+    """Check options, configuration, profiles, CSV and output folder; `data` may hold the profiles.
 
     Raises InputError; starts nothing.
     """
     check_actions(wishes.actions, wishes.project)
+    check_terms(wishes)
     submission = prepare_plan(wishes, data)
+    if wishes.new_ids is not None:
+        submission = replace(submission, queries=with_names(submission.queries, wishes.new_ids))
     check_pseudonyms(submission.queries, wishes.actions)
     check_output(wishes.out)
-    return submission
+    return _on_terms(submission, wishes, data)
+
+
+def _on_terms(submission: Submission, wishes: Wishes, data: Path) -> Submission:
+    """With the profile and the key that a release is made by."""
+    if not wishes.actions.anonymize:
+        return submission
+    terms = terms_of(data, wishes.project, wishes.profile)
+    update = {"profile": terms.profile.digest, "key_id": terms.key_id}
+    return replace(submission, batch=submission.batch.model_copy(update=update), terms=terms)
 
 
 def prepare_plan(wishes: Wishes, data: Path) -> Submission:
     """As `prepare`, without actions and output folder: what a dry run needs. Raises InputError."""
     config = read_config(wishes.config)
-    profile = choose(data, config.node(), wishes.profile or config.profile)
+    profile = choose(data, config.node(), wishes.pacs_profile or config.profile)
     queries = read_queries(wishes.queryfile)
     moment = datetime.datetime.now(datetime.UTC)
     batch = Batch(
@@ -108,6 +128,18 @@ def check_actions(actions: Actions, project: str) -> None:
         raise InputError("--anonymize needs --project NAME: pseudonyms are made for one project")
     if project and not PROJECT.fullmatch(project):
         raise InputError("--project: letters, digits, `_` and `-` only, at most 64")
+
+
+def check_terms(wishes: Wishes) -> None:
+    """Raises InputError for rules of a release that nobody asked for."""
+    if wishes.actions.anonymize:
+        return
+    for option, value in (("--profile", wishes.profile), ("--new-ids", wishes.new_ids)):
+        if value:
+            raise InputError(
+                f"{option} is for a release: add --anonymize --project NAME "
+                "(--pacs-profile names the profile of a PACS)"
+            )
 
 
 def check_pseudonyms(queries: QueryFile, actions: Actions) -> None:

@@ -28,6 +28,7 @@ from pacstream_anonymizer.deidentifier import (
     disk_error,
     release_of,
 )
+from pacstream_anonymizer.shelf import Shelf
 
 
 def release_received(archive: Archive, message: InstancesReceived) -> Iterator[Message]:
@@ -59,7 +60,8 @@ def _released(
     errors: list[PacstreamError] = []
     with FileGroup() as files:
         key = load_key(archive.keys, order.project, order.key_id)
-        release = release_of(order, key, Path(order.out), files)
+        profile = Shelf(archive.root).get(order.project, order.profile)
+        release = release_of(order, key, Path(order.out), files, profile=profile)
         decisions = Decisions(archive.decisions)
         for uid, source in sources:
             try:

@@ -9,7 +9,7 @@ from pydicom import dcmread
 
 from pacstream.archive import Archive
 from pacstream.errors import RejectedError
-from pacstream.keys import create_key
+from pacstream.keys import create_key, rotate_key
 from pacstream.messages import (
     Actions,
     DeidentifyRequested,
@@ -21,6 +21,7 @@ from pacstream.messages import (
     WithheldInstance,
 )
 from pacstream_anonymizer.release import release_received, release_requested
+from pacstream_anonymizer.shelf import Shelf
 from tests.unit.anonymizer.instances import (
     INSTANCE,
     SERIES,
@@ -162,3 +163,48 @@ def test_without_the_projects_key_nothing_is_released(archive: Archive, tmp_path
         list(release_received(archive, received(archive)))
     assert caught.value.code == "project_key_missing"
     assert not (tmp_path / "out").exists()
+
+
+# The batch's own profile and key
+
+
+def with_terms(archive: Archive, tmp_path: Path, out: str, **terms: str) -> Path:
+    """The folder into which an order with these fields is released."""
+    order = order_for(an_instance(), tmp_path / out)
+    archive.write_order(order.model_copy(update=terms))
+    return tmp_path / out
+
+
+def test_the_profile_of_the_order_decides(archive: Archive, tmp_path: Path) -> None:
+    digest = Shelf(archive.root).put("trial", "name = 'plain'\n").digest
+    out = with_terms(archive, tmp_path, "strict", profile=digest)
+    list(release_received(archive, received(archive)))
+    (path,) = out.rglob("*.dcm")
+    released = dcmread(path)
+    assert released.LongitudinalTemporalInformationModified == "REMOVED"
+    assert released.StudyDate == ""
+
+
+def test_without_the_profile_of_the_order_nothing_is_released(
+    archive: Archive, tmp_path: Path
+) -> None:
+    out = with_terms(archive, tmp_path, "none", profile="ab" * 32)
+    with pytest.raises(RejectedError) as raised:
+        list(release_received(archive, received(archive)))
+    assert raised.value.code == "project_profile_missing"
+    assert not out.exists()
+
+
+def test_an_order_keeps_its_key_when_the_project_gets_another(
+    archive: Archive, tmp_path: Path
+) -> None:
+    first = with_terms(archive, tmp_path, "first", key_id="1")
+    list(release_received(archive, received(archive)))
+    rotate_key(archive.keys, "trial")
+    again = with_terms(archive, tmp_path, "again", key_id="1")
+    list(release_received(archive, received(archive)))
+    other = with_terms(archive, tmp_path, "other", key_id="2")
+    list(release_received(archive, received(archive)))
+    paths = [next(out.rglob("*.dcm")) for out in (first, again, other)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert dcmread(paths[0]).PatientID != dcmread(paths[2]).PatientID

@@ -11,7 +11,9 @@ import pytest
 from pacstream.errors import InputError
 from pacstream.messages import Actions
 from pacstream.settings import Settings
+from pacstream_anonymizer.shelf import shipped
 from pacstream_cli.commands_batch import wishes_of
+from pacstream_cli.id_mapping import MappingError
 from pacstream_cli.preflight import check_destination, needs_store
 from pacstream_cli.profiles import path_of
 from pacstream_cli.submission import Wishes, check_actions, check_output, folder_problem, prepare
@@ -97,7 +99,7 @@ def test_a_named_profile_goes_before_the_configurations_and_the_data_folders(
     three = profile_at(tmp_path / "elsewhere" / "three.toml", "result_limit = 3")
     wishes.config.write_text(json.dumps({**CONFIG, "profile": "two.toml"}))
     assert prepare(wishes, tmp_path).batch.pacs.profile.result_limit == 2
-    named = replace(wishes, profile=three)
+    named = replace(wishes, pacs_profile=three)
     assert prepare(named, tmp_path).batch.pacs.profile.result_limit == 3
 
 
@@ -179,3 +181,79 @@ def test_an_output_folder_without_space_or_below_a_file_is_refused(tmp_path: Pat
         check_output(tmp_path, least_free=10**18)
     (tmp_path / "file").write_text("")
     assert "can't be written to" in folder_problem(tmp_path / "file" / "below")
+
+
+# What a release is made by
+
+
+@pytest.fixture
+def releasing(wishes: Wishes) -> Wishes:
+    return replace(wishes, actions=Actions(anonymize=True), project="demo")
+
+
+def test_a_batch_carries_the_digest_of_its_profile_and_its_key(
+    releasing: Wishes, tmp_path: Path
+) -> None:
+    submission = prepare(replace(releasing, profile="strict"), tmp_path)
+    assert submission.terms is not None
+    assert submission.batch.profile == shipped("strict").digest == submission.terms.profile.digest
+    assert submission.batch.key_id == "1"
+    assert prepare(releasing, tmp_path).batch.profile == shipped("research").digest
+
+
+def test_a_batch_without_a_release_has_no_profile(wishes: Wishes, tmp_path: Path) -> None:
+    assert prepare(wishes, tmp_path).batch.profile == ""
+    for wrong in (replace(wishes, profile="strict"), replace(wishes, new_ids=tmp_path / "n.json")):
+        with pytest.raises(InputError, match="--anonymize"):
+            prepare(wrong, tmp_path)
+
+
+def test_a_wrong_project_profile_stops_the_submission(releasing: Wishes, tmp_path: Path) -> None:
+    path = profile_at(tmp_path / "p.toml", "name = 'p'\ncolour = 1\n")
+    with pytest.raises(InputError, match="1 problem"):
+        prepare(replace(releasing, profile=str(path)), tmp_path)
+
+
+def test_pseudonyms_of_a_file_reach_their_rows(releasing: Wishes, tmp_path: Path) -> None:
+    given = profile_at(tmp_path / "new_ids.json", '{"sub-P1": "S-01", "sub-P2": "S-02"}')
+    messages = list(prepare(replace(releasing, new_ids=given), tmp_path).messages())
+    assert [message.pseudonym for message in messages] == ["S-01", "S-02"]
+    given = profile_at(tmp_path / "new_ids.csv", "PatientID,new_ids\nP2,S-02\nP1,S-01\n")
+    messages = list(prepare(replace(releasing, new_ids=given), tmp_path).messages())
+    assert [message.pseudonym for message in messages] == ["S-01", "S-02"]
+
+
+@pytest.mark.parametrize(
+    ("queries", "given", "problems"),
+    [
+        (
+            "PatientID\nP1\nP2\nP3\n",
+            '{"sub-P1": "S-01"}',
+            ["row 3: the patient has no entry", "row 4: the patient has no entry"],
+        ),
+        (
+            "PatientID,Modality\nP*,MR\n,CT\n",
+            '{"sub-P1": "S"}',
+            ["row 2: needs one whole PatientID", "row 3: needs one whole PatientID"],
+        ),
+        ("PatientID\nP1\nP2\n", '{"sub-P1": "S", "sub-P2": "s"}', ["entry 2: the pseudonym of"]),
+        ("PatientID\nP1\n", '{"sub-P1": "a b"}', ["entry 1: a pseudonym has"]),
+        ("PatientID\nP1\nP2\n", '{"sub-P1": "P2", "sub-P2": "S"}', ["row 2, column new_ids: is a"]),
+    ],
+)
+def test_a_mapping_is_checked_as_a_whole_before_anything_starts(
+    releasing: Wishes, tmp_path: Path, queries: str, given: str, problems: list[str]
+) -> None:
+    releasing.queryfile.write_text(queries)
+    path = profile_at(tmp_path / "new_ids.json", given)
+    with pytest.raises(MappingError) as raised:
+        prepare(replace(releasing, new_ids=path), tmp_path)
+    assert len(raised.value.problems) == len(problems)
+    assert all(map(str.startswith, raised.value.problems, problems))
+
+
+def test_pseudonyms_come_from_one_place(releasing: Wishes, tmp_path: Path) -> None:
+    releasing.queryfile.write_text("PatientID,new_ids\nP1,S-01\n")
+    path = profile_at(tmp_path / "new_ids.json", '{"sub-P1": "S-01"}')
+    with pytest.raises(InputError, match="not from both"):
+        prepare(replace(releasing, new_ids=path), tmp_path)
