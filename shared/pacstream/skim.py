@@ -93,9 +93,13 @@ class Walk:
         """Tag, VR, start, start of the value and stop of the elements between two positions, which
         have to ascend; pixel data is the last one and its stop not told (-1). Raises as `element`
         and `after` do."""
-        before = -1
+        before, head, implicit = -1, self._head, self.implicit
         while at < end:
-            tag, vr, value, length = self.element(content, at)
+            # Most elements are of the kind that is read here, without a call for each.
+            group, number, vr, length = head(content, at)
+            tag, value = group << 16 | number, at + 8
+            if implicit or vr not in SHORT_VRS or group == 0xFFFE:
+                tag, vr, value, length = self.element(content, at)
             if tag <= before or tag > LAST:
                 raise ValueError("not in order")
             if tag in PIXELS:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from pacstream.errors import RejectedError
+from pacstream.memory import MISSING, Memory
 from pacstream_anonymizer import attributes, codes, text, values
 from pacstream_anonymizer.dictionary import VR_BY_TAG, family
 from pacstream_anonymizer.encoding import Encoding
@@ -12,22 +14,22 @@ from pacstream_anonymizer.parser import PIXEL_TAGS, Element
 from pacstream_anonymizer.profile import Action, Profile
 from pacstream_anonymizer.values import Patient
 
-LONGEST_REMEMBERED = 256
-"""Bytes; what is longer is rare, and most of it is removed."""
+ROOM = 1 << 20
+"""Bytes of elements to remember for each character set."""
 
 
 @dataclass(frozen=True)
 class Cleaner:
     """Cleans the data sets of one patient that lie in one encoding.
 
-    What became of an element is remembered for the next data set with the same one: instances of a
-    series differ in few. The memory dies with the cleaner.
+    What became of an element at top level, sequences whole, is remembered for the next data set
+    with the same one: instances of a series differ in few. The memory dies with the cleaner.
     """
 
     profile: Profile
     patient: Patient
     encoding: Encoding
-    memory: dict[tuple[int, str, bytes, tuple[str, ...]], Element | None] = field(
+    memories: dict[tuple[str, ...], Memory[Element | None]] = field(
         default_factory=dict, repr=False
     )
 
@@ -53,13 +55,18 @@ class Cleaner:
         return [element for element in kept if element is not None] + concept
 
     def _remembered(self, element: Element, codecs: tuple[str, ...]) -> Element | None:
-        """All that decides is in the key, but for what is the same for the whole cleaner."""
-        if element.items is not None or len(element.value) > LONGEST_REMEMBERED:
+        """All that decides is in the bytes and the character set, but for what is the same for the
+        whole cleaner."""
+        if not element.raw:
             return self._element(element, codecs)
-        key = (element.tag, element.vr, element.value, codecs)
-        if key not in self.memory:
-            self.memory[key] = self._element(element, codecs)
-        return self.memory[key]
+        memory = self.memories.get(codecs)
+        if memory is None:
+            memory = self.memories[codecs] = Memory(ROOM)
+        known = memory.get(element.raw)
+        if known is MISSING:
+            known = self._element(element, codecs)
+            memory.put(element.raw, known)
+        return cast(Element | None, known)
 
     def _element(self, element: Element, codecs: tuple[str, ...]) -> Element | None:
         action = self.profile.action(element.tag)

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from pacstream.durable import FileGroup
 from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.logs import event, place_of, ref
+from pacstream.memory import ROOM, Memory
 from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import markers, triage
@@ -41,6 +42,22 @@ COMPRESSION_LEVEL = 6
 
 GATE = Gate()
 """One for the process: a series comes in several messages."""
+
+
+class Parsed:
+    """Elements of the last originals, by encoding."""
+
+    def __init__(self, room: int = ROOM) -> None:
+        self._room = room
+        self._memories: dict[Encoding, Memory[Element]] = {}
+
+    def memory(self, encoding: Encoding) -> Memory[Element]:
+        if encoding not in self._memories:
+            self._memories[encoding] = Memory(self._room)
+        return self._memories[encoding]
+
+
+PARSED = Parsed()
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,9 @@ class Release:
     pseudonym: str = ""
     profile: Profile = DEFAULT
     gate: Gate = GATE
+    parsed: Parsed = PARSED
     cleaners: dict[tuple[Subject, Encoding], Cleaner] = field(default_factory=dict, repr=False)
+    folders: dict[Subject, Path] = field(default_factory=dict, repr=False)
 
     def add(
         self, source: Path, sop_instance_uid: str = "", waived: frozenset[str] = frozenset()
@@ -125,7 +144,7 @@ class Release:
         if os.fstat(handle).st_size == 0:
             raise Refusal("not_dicom")
         with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content:
-            original = read_original(content)
+            original = read_original(content, self.parsed)
             identity = triage.identity_of(original.elements)
             triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
             _check_kind(original, identity.sop_class_uid, waiver)
@@ -134,7 +153,7 @@ class Release:
             released_uid = self.key.uid(identity.sop_instance_uid)
             head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
             data_set = self._passed(original, head, cleaned, source, content)
-            target = self.folder(subject) / f"{released_uid}.dcm"
+            target = self._folder(subject) / f"{released_uid}.dcm"
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
         return Released(target, frozenset(waiver.used))
@@ -164,6 +183,12 @@ class Release:
         """Nobody tells us whose a series without a patient ID is, whatever its instances say."""
         series = self.series
         return Subject.of(series.patient_id, identity.issuer, series.study_uid, self.pseudonym)
+
+    def _folder(self, subject: Subject) -> Path:
+        """Worked out once for a subject: it takes several digests."""
+        if subject not in self.folders:
+            self.folders[subject] = self.folder(subject)
+        return self.folders[subject]
 
     def _cleaned(self, original: Original, subject: Subject) -> list[Element]:
         encoding = original.encoding
@@ -244,7 +269,7 @@ def _check_kind(original: Original, sop_class_uid: str, waiver: Waiver) -> None:
         check_fragments(original.content, original.pixels.fragments)
 
 
-def read_original(content: Content) -> Original:
+def read_original(content: Content, parsed: Parsed = PARSED) -> Original:
     """Parse a whole Part 10 file; Refusal if it is not one or not whole."""
     size = len(content)
     meta = read_file_meta(content, size)
@@ -253,7 +278,7 @@ def read_original(content: Content) -> Original:
     if encoding.deflated:
         start, body = 0, _inflated(bytes(content[meta.end :]))
         size = len(body)
-    elements, at = Parser(body).data_set(start, size, encoding)
+    elements, at = Parser(body, parsed.memory(encoding)).data_set(start, size, encoding)
     pixels = find_pixels(body, at, size, encoding, elements)
     return Original(body, meta, encoding, elements, pixels)
 

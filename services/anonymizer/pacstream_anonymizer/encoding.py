@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ NATIVE = {
 }
 
 
+@functools.lru_cache(maxsize=256)
 def encoding_of(transfer_syntax: str) -> Encoding:
     """The encoding of a transfer syntax; Refusal if it is none that this engine knows."""
     if transfer_syntax in NATIVE:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
+from pacstream.memory import LONGEST, MISSING, Memory
 from pacstream_anonymizer.dictionary import LONG_VRS, SHORT_VRS, VR_BY_TAG
 from pacstream_anonymizer.encoding import IMPLICIT, Encoding
 from pacstream_anonymizer.refusal import Refusal
@@ -21,17 +23,26 @@ UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and Pixel Data."""
 DEEPEST = 32
+META = Encoding("")
+"""How file meta lies, whatever the data set's encoding."""
 
 
 @dataclass(slots=True)
 class Element:
     """One attribute; `items` is None unless it is a sequence. In implicit VR encodings `vr` is the
-    dictionary's (it may read `US or SS`), empty if the tag is not there."""
+    dictionary's (it may read `US or SS`), empty if the tag is not there.
+
+    It may be remembered and stand in other data sets too, so it is never changed once it is made.
+    `raw` are the bytes that it was parsed from, header and all, if they are short enough to be
+    remembered; `written` those that it was serialized to.
+    """
 
     tag: int
     vr: str
     value: bytes = b""
     items: list[list[Element]] | None = None
+    raw: bytes = field(default=b"", compare=False, repr=False)
+    written: tuple[Encoding, bytes] | None = field(default=None, compare=False, repr=False)
 
 
 class Header(NamedTuple):
@@ -41,6 +52,16 @@ class Header(NamedTuple):
     vr: str
     length: int
     value: int
+
+
+Unpack = Callable[[Content, int], tuple[int, int, bytes, int]]
+PLAIN_HEADS: dict[bool, Unpack] = {
+    True: struct.Struct("<HH2sH").unpack_from,
+    False: struct.Struct(">HH2sH").unpack_from,
+}
+"""By whether it is little endian."""
+SHORT_HEADS = frozenset(vr.encode() for vr in SHORT_VRS)
+PIXEL_GROUP = 0x7FE0
 
 
 def read_header(content: Content, at: int, end: int, encoding: Encoding) -> Header:
@@ -68,28 +89,63 @@ def read_header(content: Content, at: int, end: int, encoding: Encoding) -> Head
 class Parser:
     """Reads the elements of one data set."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, memory: Memory[Element] | None = None) -> None:
+        """`memory` holds elements of data sets in the one encoding that is read with it."""
         self._content = content
+        self._memory: Memory[Element] = Memory(0) if memory is None else memory
 
     def data_set(self, start: int, end: int, encoding: Encoding) -> tuple[list[Element], int]:
         """The elements before pixel data, and where the pixel data element is (`end` if none)."""
         elements: list[Element] = []
         at = start
         while at < end:
+            if not encoding.implicit:
+                at = self._known_run(elements, at, end, PLAIN_HEADS[encoding.little])
+                if at == end:
+                    break
             header = read_header(self._content, at, end, encoding)
             if header.tag in PIXEL_TAGS:
                 return elements, at
-            element, at = self._element(header, end, encoding, 0)
+            element, at = self._top(header, at, end, encoding)
             elements.append(element)
         return elements, end
+
+    def _known_run(self, elements: list[Element], at: int, end: int, unpack: Unpack) -> int:
+        """Add the elements from `at` on as long as each has the usual header of eight bytes and is
+        remembered; where the first other one is."""
+        content, known = self._content, self._memory.get
+        while end - at >= 8:
+            group, _, vr, length = unpack(content, at)
+            stop = at + 8 + length
+            if vr not in SHORT_HEADS or group == PIXEL_GROUP or stop > end:
+                return at
+            element = known(bytes(content[at:stop]))
+            if element is MISSING:
+                return at
+            elements.append(cast(Element, element))
+            at = stop
+        return at
+
+    def _top(self, header: Header, at: int, end: int, encoding: Encoding) -> tuple[Element, int]:
+        """An element at top level: the one that the same bytes gave before, if they did."""
+        stop = header.value + header.length
+        if header.length == UNDEFINED or stop > end or stop - at > LONGEST:
+            return self._element(header, end, encoding, 0)
+        raw = bytes(self._content[at:stop])
+        element = self._memory.get(raw)
+        if element is MISSING:
+            element, _ = self._element(header, end, encoding, 0)
+            element.raw = raw
+            self._memory.put(raw, element)
+        return cast(Element, element), stop
 
     def group_two(self, start: int, end: int) -> tuple[list[Element], int]:
         """The file meta elements (PS3.10 section 7.1, always explicit VR little endian)."""
         elements: list[Element] = []
         at = start
         while at < end and bytes(self._content[at : at + 2]) == b"\x02\x00":
-            header = read_header(self._content, at, end, Encoding(""))
-            element, at = self._element(header, end, Encoding(""), 0)
+            header = read_header(self._content, at, end, META)
+            element, at = self._element(header, end, META, 0)
             elements.append(element)
         return elements, at
 

@@ -34,7 +34,15 @@ def serialize(elements: list[Element], encoding: Encoding) -> bytes:
     ordered = sorted(elements, key=lambda element: element.tag)
     if len({element.tag for element in ordered}) != len(ordered):
         raise ValueError("two elements have one tag")
-    return b"".join(_element(element, encoding) for element in ordered)
+    return b"".join([_remembered(element, encoding) for element in ordered])
+
+
+def _remembered(element: Element, encoding: Encoding) -> bytes:
+    """The bytes of an element; of one that is in many data sets they are worked out once."""
+    written = element.written
+    if written is None or written[0] is not encoding:
+        written = element.written = encoding, _element(element, encoding)
+    return written[1]
 
 
 def _element(element: Element, encoding: Encoding) -> bytes:

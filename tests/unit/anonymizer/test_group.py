@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,7 +32,7 @@ from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.keys import create_key
 from pacstream.messages import DeidentifyRequested, InstancesDeidentified, Message
 from pacstream_anonymizer import release
-from pacstream_anonymizer.deidentifier import Released, Withheld, release_of
+from pacstream_anonymizer.deidentifier import Parsed, Released, Withheld, release_of
 from pacstream_anonymizer.gate import Gate
 from pacstream_anonymizer.release import release_requested
 from tests.unit.anonymizer.instances import INSTANCE, KEY, SERIES, an_instance, order_for, saved
@@ -201,6 +202,11 @@ def instance(number: int, attributes: dict[str, Any], others: list[str]) -> Data
         setattr(data_set, keyword, value)
     data_set.SOPInstanceUID = f"{INSTANCE}.{number}"
     data_set.OtherPatientIDsSequence = []
+    code, study = Dataset(), Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "T-D1100", "SRT", "Head"
+    study.ReferencedSOPInstanceUID = str(data_set.FrameOfReferenceUID)
+    study.PurposeOfReferenceCodeSequence = [code]
+    data_set.ReferencedStudySequence = [study]
     for one in others:
         item = Dataset()
         item.PatientID = one
@@ -226,9 +232,10 @@ def test_what_is_remembered_changes_no_verdict_and_no_byte(
             assert group.commit() == {}
         with FileGroup() as group:
             forgetting = [
-                release_of(order, KEY, folder / "without", group, gate=Gate(remembered=0)).add(
-                    source
-                )
+                replace(
+                    release_of(order, KEY, folder / "without", group, gate=Gate(remembered=0)),
+                    parsed=Parsed(room=0),
+                ).add(source)
                 for source in sources
             ]
             assert group.commit() == {}
