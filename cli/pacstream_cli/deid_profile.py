@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pacstream.errors import InputError
+from pacstream.messages import Dates
 from pacstream.pseudonyms import PROJECT
 from pacstream_anonymizer import shelf
-from pacstream_anonymizer.offline.layout import Dates
 from pacstream_anonymizer.profile import (
     FULL_DATES,
     MODIFIED_DATES,

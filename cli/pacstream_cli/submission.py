@@ -16,6 +16,7 @@ from pacstream.errors import InputError
 from pacstream.messages import Actions, Batch, QueryRequested
 from pacstream.pseudonyms import PROJECT
 from pacstream_cli.config import PacsConfig, read_config
+from pacstream_cli.deid_profile import dates_of
 from pacstream_cli.given_names import with_names
 from pacstream_cli.profiles import Chosen, choose
 from pacstream_cli.projects import Terms, terms_of
@@ -81,7 +82,11 @@ def _on_terms(submission: Submission, wishes: Wishes, data: Path) -> Submission:
     if not wishes.actions.anonymize:
         return submission
     terms = terms_of(data, wishes.project, wishes.profile)
-    update = {"profile": terms.profile.digest, "key_id": terms.key_id}
+    update = {
+        "profile": terms.profile.digest,
+        "key_id": terms.key_id,
+        "dates": dates_of(terms.profile),
+    }
     return replace(submission, batch=submission.batch.model_copy(update=update), terms=terms)
 
 

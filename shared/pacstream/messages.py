@@ -8,6 +8,7 @@ compares it with this file.
 from __future__ import annotations
 
 import hashlib
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -113,6 +114,14 @@ ProfileDigest = Annotated[str, Field(pattern=r"^([0-9a-f]{32,64})?$")]
 """The project profile that holds for a batch; empty, from an older sender: `research`."""
 
 
+class Dates(StrEnum):
+    """What a release does with dates: so does the name of a session's folder."""
+
+    SHIFTED = "shifted"
+    KEPT = "kept"
+    REMOVED = "removed"
+
+
 class Batch(Part):
     """One submitted CSV."""
 
@@ -135,6 +144,7 @@ class Batch(Part):
     name: str = Field(default="", description="what the report calls it: the CSV's file name")
     profile: ProfileDigest = ""
     key_id: KeyId = ""
+    dates: Dates = Dates.SHIFTED
 
 
 class Series(Part):
@@ -169,6 +179,7 @@ class Order(Part):
     pseudonym: Pseudonym = ""
     profile: ProfileDigest = ""
     key_id: KeyId = ""
+    dates: Dates = Dates.SHIFTED
 
 
 class QueryRequested(Message):

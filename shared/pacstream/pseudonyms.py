@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacstream.errors import ZoneError
-from pacstream.messages import Order
+from pacstream.messages import Dates, Order
 
 LONGEST_SHIFT_WEEKS = 520
 
@@ -124,10 +124,21 @@ def release_time(time: str) -> str:
     return re.sub(r"[^0-9]", "", time.partition(".")[0])[:6]
 
 
-def release_session(study_date: str, study_time: str, shift_days: int) -> str:
-    """`ses-<shifted date><time>`; `ses-unknown` if there is no whole date."""
-    date = shifted_date(study_date, shift_days)
-    return f"ses-{date}{release_time(study_time)}" if date else "ses-unknown"
+@dataclass(frozen=True)
+class Visit:
+    """A study, of which a session's folder in the release is named."""
+
+    study_uid: str
+    date: str = field(repr=False)
+    time: str = field(repr=False)
+
+    def session(self, key: ProjectKey, dates: Dates, shift_days: int) -> str:
+        """`ses-<date><time>` as the release has them, `ses-unknown` if there is no whole date; the
+        mapped study UID where the release has no dates."""
+        if dates is Dates.REMOVED:
+            return f"ses-{key.uid(self.study_uid)}"
+        date = shifted_date(self.date, shift_days if dates is Dates.SHIFTED else 0)
+        return f"ses-{date}{release_time(self.time)}" if date else "ses-unknown"
 
 
 def release_series_folder(order: Order, key: ProjectKey, issuer: str = "") -> Path:
@@ -137,7 +148,7 @@ def release_series_folder(order: Order, key: ProjectKey, issuer: str = "") -> Pa
     if not folder or folder == ".." or Path(folder).name != folder:
         raise ZoneError("a release folder is not one path component", code="path_outside_zone")
     subject = subject_of(order, issuer)
-    session = release_session(
-        order.series.study_date, order.series.study_time, subject.shift_days(key)
-    )
+    series = order.series
+    visit = Visit(series.study_uid, series.study_date, series.study_time)
+    session = visit.session(key, order.dates, subject.shift_days(key))
     return Path("release") / f"sub-{subject.name(key)}" / session / folder

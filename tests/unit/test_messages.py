@@ -15,6 +15,7 @@ from pacstream.messages import (
     Actions,
     Batch,
     BatchFinished,
+    Dates,
     DeidentifyRequested,
     InfoRequested,
     InfoWritten,
@@ -57,6 +58,7 @@ BATCH = Batch(
     out="/out",
     profile="ab" * 32,
     key_id="2",
+    dates=Dates.REMOVED,
 )
 ORDER = Order(
     batch_id=BATCH.batch_id,
@@ -71,6 +73,7 @@ ORDER = Order(
     pseudonym="S-01",
     profile="ab" * 32,
     key_id="2",
+    dates=Dates.REMOVED,
 )
 ID: dict[str, Any] = {"batch_id": BATCH.batch_id}
 KEY: dict[str, Any] = {**ID, "series_uid": "1.2.3.4"}

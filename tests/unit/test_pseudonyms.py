@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from pacstream.errors import ZoneError
-from pacstream.messages import Actions, Order, Series
+from pacstream.messages import Actions, Dates, Order, Series
 from pacstream.pseudonyms import (
     OWN_PSEUDONYM,
     ProjectKey,
@@ -131,6 +131,15 @@ def test_the_release_folder_is_made_of_pseudonym_and_shifted_date() -> None:
 
 def test_a_series_without_a_date_has_an_unknown_session() -> None:
     assert release_series_folder(an_order(study_date="2024"), KEY).parts[2] == "ses-unknown"
+
+
+def test_a_session_has_no_date_that_the_release_has_not() -> None:
+    kept, removed = (
+        release_series_folder(an_order().model_copy(update={"dates": dates}), KEY).parts[2]
+        for dates in (Dates.KEPT, Dates.REMOVED)
+    )
+    assert kept == "ses-20240229101530"
+    assert removed == f"ses-{KEY.uid('1.2.3')}"
 
 
 def test_patients_without_an_id_are_not_merged() -> None:

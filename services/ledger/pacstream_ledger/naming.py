@@ -74,6 +74,7 @@ def place_order(db: Connection, batch: Batch, series: Series, pseudonym: str = "
         pseudonym=pseudonym,
         profile=batch.profile,
         key_id=batch.key_id,
+        dates=batch.dates,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pacstream.errors import InputError
+from pacstream.messages import Dates
 from pacstream_anonymizer import table
-from pacstream_anonymizer.offline.layout import Dates
 from pacstream_anonymizer.profile import (
     DEFAULT,
     FULL_DATES,

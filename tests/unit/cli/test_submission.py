@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pacstream.errors import InputError
-from pacstream.messages import Actions
+from pacstream.messages import Actions, Dates
 from pacstream.settings import Settings
 from pacstream_anonymizer.shelf import shipped
 from pacstream_cli.commands_batch import wishes_of
@@ -197,8 +197,9 @@ def test_a_batch_carries_the_digest_of_its_profile_and_its_key(
     submission = prepare(replace(releasing, profile="strict"), tmp_path)
     assert submission.terms is not None
     assert submission.batch.profile == shipped("strict").digest == submission.terms.profile.digest
-    assert submission.batch.key_id == "1"
-    assert prepare(releasing, tmp_path).batch.profile == shipped("research").digest
+    assert (submission.batch.key_id, submission.batch.dates) == ("1", Dates.REMOVED)
+    other = prepare(releasing, tmp_path).batch
+    assert (other.profile, other.dates) == (shipped("research").digest, Dates.SHIFTED)
 
 
 def test_a_batch_without_a_release_has_no_profile(wishes: Wishes, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pacstream import logs
 from pacstream.archive import Archive
 from pacstream.errors import InputError, PacstreamError, RejectedError, RetryLaterError
 from pacstream.keys import KeyRing
+from pacstream.messages import Dates
 from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer.offline import book as booking
 from pacstream_anonymizer.offline import crew, plan, records
@@ -27,7 +28,7 @@ from pacstream_anonymizer.offline.inventory import (
     Unplanned,
     take_inventory,
 )
-from pacstream_anonymizer.offline.layout import Dates, Layout, is_pacsmans
+from pacstream_anonymizer.offline.layout import Layout, is_pacsmans
 from pacstream_anonymizer.offline.new_ids import Entry as NewId
 from pacstream_anonymizer.offline.people import name_people
 from pacstream_anonymizer.offline.reasons import NO_INSTANCE, STAY

@@ -13,21 +13,14 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import PurePath
 
-from pacstream.pseudonyms import ProjectKey, release_session
+from pacstream.messages import Dates
+from pacstream.pseudonyms import ProjectKey, Visit
 from pacstream_anonymizer.offline.inventory import Instance
 
 
 class Layout(StrEnum):
     PACSMAN = "pacsman"
     UIDS = "uids"
-
-
-class Dates(StrEnum):
-    """What the profile does with dates: the name of a session's folder does the same."""
-
-    SHIFTED = "shifted"
-    KEPT = "kept"
-    REMOVED = "removed"
 
 
 def is_pacsmans(paths: Iterable[str]) -> bool:
@@ -48,10 +41,8 @@ def patient_folder(path: str) -> str:
 
 
 def session(instance: Instance, key: ProjectKey, dates: Dates, shift_days: int) -> str:
-    if dates is Dates.REMOVED:
-        return f"ses-{key.uid(instance.study_uid)}"
-    days = shift_days if dates is Dates.SHIFTED else 0
-    return release_session(instance.study_date, instance.study_time, days)
+    visit = Visit(instance.study_uid, instance.study_date, instance.study_time)
+    return visit.session(key, dates, shift_days)
 
 
 def series_name(instance: Instance) -> str:

@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from pacstream.errors import InputError
+from pacstream.messages import Dates
 from pacstream.pseudonyms import ProjectKey, Subject
 from pacstream_anonymizer.offline.book import Book, Job, Person
 from pacstream_anonymizer.offline.inventory import Instance
-from pacstream_anonymizer.offline.layout import Dates, patient_folder
+from pacstream_anonymizer.offline.layout import patient_folder
 from pacstream_anonymizer.offline.new_ids import Entry, Patient, assign
 
 

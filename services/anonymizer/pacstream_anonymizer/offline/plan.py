@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pacstream.messages import Dates
 from pacstream.pseudonyms import ProjectKey, Subject
 from pacstream_anonymizer.offline.book import (
     DUPLICATE,
@@ -17,7 +18,7 @@ from pacstream_anonymizer.offline.book import (
     Entry,
 )
 from pacstream_anonymizer.offline.inventory import File, Instance, Inventory
-from pacstream_anonymizer.offline.layout import Dates, Layout, patient_folder, series_name, session
+from pacstream_anonymizer.offline.layout import Layout, patient_folder, series_name, session
 from pacstream_anonymizer.offline.work import Item, Task
 from pacstream_anonymizer.triage import Wanted
 

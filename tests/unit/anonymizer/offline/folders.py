@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pacstream.keys import KeyRing
+from pacstream.messages import Dates
 from pacstream_anonymizer.offline.job import Summary, Wish, run
-from pacstream_anonymizer.offline.layout import Dates
 from pacstream_anonymizer.profile import DEFAULT
 from tests.unit.anonymizer.instances import KEY, an_instance, saved
 

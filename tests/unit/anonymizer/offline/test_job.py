@@ -15,12 +15,13 @@ from pydicom import dcmread
 
 from pacstream.archive import Archive
 from pacstream.errors import InputError, RejectedError, RetryLaterError
+from pacstream.messages import Dates
 from pacstream.pseudonyms import shifted_date
 from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
 from pacstream_anonymizer.deidentifier import Released, deidentify_instance
 from pacstream_anonymizer.offline import plan
 from pacstream_anonymizer.offline.job import check_zones, workers_for
-from pacstream_anonymizer.offline.layout import Dates, Layout
+from pacstream_anonymizer.offline.layout import Layout
 from pacstream_anonymizer.profile import DEFAULT
 from tests.unit.anonymizer.instances import KEY, order_for, saved
 from tests.unit.anonymizer.offline.folders import (
