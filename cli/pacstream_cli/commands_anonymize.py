@@ -22,6 +22,7 @@ from pacstream_anonymizer.offline.job import Summary, Wish, check_zones, run
 from pacstream_anonymizer.offline.layout import Layout
 from pacstream_anonymizer.offline.people import PatientsRefusedError
 from pacstream_anonymizer.profile import OPTIONS
+from pacstream_anonymizer.second_look import look_for
 from pacstream_cli.deid_profile import chosen, dates_of, load_profile, short
 from pacstream_cli.id_mapping import read_mapping
 from pacstream_cli.submission import folder_problem
@@ -114,7 +115,9 @@ def anonymize(as_json: bool, **typed: Any) -> None:
 
 def prepare(typed: Typed) -> Wish:
     """All that can be checked before a file is looked at. Raises InputError."""
-    zone = (typed.data or load_settings().data).resolve()
+    settings = load_settings()
+    look_for(ocr=settings.ocr)
+    zone = (typed.data or settings.data).resolve()
     source, out = typed.source.resolve(), typed.out.resolve()
     check_zones(source, out, zone)
     project = typed.project or DEFAULT_PROJECT
@@ -143,6 +146,7 @@ def prepare(typed: Typed) -> Wish:
         without_identifiable=typed.identifiable,
         keep_patient_folders=typed.keep,
         workers=workers,
+        ocr=settings.ocr,
     )
 
 

@@ -46,6 +46,14 @@ RULES = {
         "No storage class of the standard.",
         "Look at it. It is an ordinary image without names: release it.",
     ),
+    "text_in_pixels": (
+        "The text detector (PACSTREAM_OCR) has found what may be text in the pixels.",
+        "Look at it. There is none, or none that identifies: release it.",
+    ),
+    "pixels_not_seen": (
+        "The text detector (PACSTREAM_OCR) could not look: the pixels can't be decoded here.",
+        "Look at it with a DICOM viewer. No text that identifies: release it.",
+    ),
     "echo": (
         "An identifier of the patient was found in the result, after all rules.",
         "It can't be released. Find out where it comes from (`pacstream plan` tells the"

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pacstream.archive import write_atomically
 from pacstream.errors import BrokerUnavailableError, InputError, PacstreamError
 from pacstream.settings import MOST_MOVES, PREFIX, Settings
+from pacstream_anonymizer.second_look import look_for
 from pacstream_cli import broker
 from pacstream_cli.ports import Ports, assign, is_free, read_ports, require_free, reserve, start_of
 from pacstream_cli.supervision import (
@@ -231,10 +232,12 @@ class Stack:
         """Choose ports and write all files below DATA/run; first end what a killed stack left.
 
         From here to the end of `start` no other command can start or stop a stack here.
-        Raises InputError if the stack runs already, a port that the user fixed is taken, or
-        `replicas` has an unknown name or an impossible number.
+        Raises InputError if the stack runs already, a port that the user fixed is taken,
+        `replicas` has an unknown name or an impossible number, or the settings ask for a second
+        look that is not installed.
         """
         instances = instances_of(self._programs, replicas or {})
+        look_for(ocr=self.settings.ocr)
         self._lock(wait_s=0)
         try:
             self._require_stopped()

@@ -122,6 +122,9 @@ class Settings(BaseModel):
     )
     commit_instances: int = Field(default=64, ge=1, description="largest group commit")
     commit_ms: int = Field(default=50, ge=1, description="longest wait before a group commit")
+    ocr: bool = Field(
+        default=False, description="look for text in pixels, and withhold what has any"
+    )
     dcm2niix_timeout_s: float = Field(
         default=900.0, gt=0, le=1200, description="longest conversion of one series"
     )

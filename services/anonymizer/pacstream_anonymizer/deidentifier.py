@@ -40,6 +40,9 @@ LOG = logging.getLogger(__name__)
 LARGEST_INFLATED = 2**31
 COMPRESSION_LEVEL = 6
 
+Look = Callable[[Path], str]
+"""A second look at the pixels of a file: why they can't be let out, or an empty text."""
+
 GATE = Gate()
 """One for the process: a series comes in several messages."""
 
@@ -103,6 +106,7 @@ class Release:
     profile: Profile = DEFAULT
     gate: Gate = GATE
     parsed: Parsed = PARSED
+    look: Look | None = None
     cleaners: dict[tuple[Subject, Encoding], Cleaner] = field(default_factory=dict, repr=False)
     folders: dict[Subject, Path] = field(default_factory=dict, repr=False)
 
@@ -153,6 +157,8 @@ class Release:
             released_uid = self.key.uid(identity.sop_instance_uid)
             head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
             data_set = self._passed(original, head, cleaned, source, content)
+            if self.look is not None and original.pixels and (reason := self.look(source)):
+                waiver.refuse(reason)
             target = self._folder(subject) / f"{released_uid}.dcm"
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
@@ -209,6 +215,7 @@ def release_of(
     *,
     profile: Profile = DEFAULT,
     gate: Gate = GATE,
+    look: Look | None = None,
 ) -> Release:
     """The release of an order's series below `out`."""
     series = order.series
@@ -220,6 +227,7 @@ def release_of(
         order.pseudonym,
         profile,
         gate,
+        look=look,
     )
 
 

@@ -18,6 +18,8 @@ REASONS = frozenset(
         "burned_in_annotation",
         "recognizable_visual_features",
         "embedded_overlay",
+        "text_in_pixels",
+        "pixels_not_seen",
         "codestream_comment",
         "encapsulated_document",
         "structured_report",
@@ -39,9 +41,11 @@ REASONS = frozenset(
 JUDGEABLE = frozenset(
     {
         "burned_in_annotation",
+        "pixels_not_seen",
         "private_sop_class",
         "recognizable_visual_features",
         "secondary_capture",
+        "text_in_pixels",
         "ultrasound",
         "unsupported_sop_class",
         "video_or_photo",

@@ -22,6 +22,7 @@ from pacstream.messages import (
 )
 from pacstream_anonymizer.decisions import Decisions
 from pacstream_anonymizer.deidentifier import (
+    Look,
     Release,
     Released,
     Withheld,
@@ -31,25 +32,29 @@ from pacstream_anonymizer.deidentifier import (
 from pacstream_anonymizer.shelf import Shelf
 
 
-def release_received(archive: Archive, message: InstancesReceived) -> Iterator[Message]:
+def release_received(
+    archive: Archive, message: InstancesReceived, look: Look | None = None
+) -> Iterator[Message]:
     """De-identify instances that have just come, if the batch they came for wants it."""
     order_file = archive.read_order(message.series_uid)
     order = order_file.orders.get(message.batch_id) if order_file else None
     if order is None or not order.actions.anonymize:
         return
     sources = [(one.sop_instance_uid, archive.resolve(one.path)) for one in message.instances]
-    yield from _released(archive, order, sources)
+    yield from _released(archive, order, sources, look)
 
 
-def release_requested(archive: Archive, message: DeidentifyRequested) -> Iterator[Message]:
+def release_requested(
+    archive: Archive, message: DeidentifyRequested, look: Look | None = None
+) -> Iterator[Message]:
     """De-identify instances that were here before the order came."""
     series_uid = message.order.series.series_uid
     sources = [(uid, archive.instance_path(series_uid, uid)) for uid in message.instances]
-    yield from _released(archive, message.order, sources)
+    yield from _released(archive, message.order, sources, look)
 
 
 def _released(
-    archive: Archive, order: Order, sources: Iterable[tuple[str, Path]]
+    archive: Archive, order: Order, sources: Iterable[tuple[str, Path]], look: Look | None
 ) -> Iterator[Message]:
     """What became of the instances, all files durable; then the error of those without a result.
 
@@ -61,7 +66,7 @@ def _released(
     with FileGroup() as files:
         key = load_key(archive.keys, order.project, order.key_id)
         profile = Shelf(archive.root).get(order.project, order.profile)
-        release = release_of(order, key, Path(order.out), files, profile=profile)
+        release = release_of(order, key, Path(order.out), files, profile=profile, look=look)
         decisions = Decisions(archive.decisions)
         for uid, source in sources:
             try:

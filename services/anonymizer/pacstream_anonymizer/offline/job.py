@@ -60,6 +60,7 @@ class Wish:
     without_identifiable: bool = False
     keep_patient_folders: bool = False
     workers: int | None = 1
+    ocr: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -249,7 +250,7 @@ class _Run:
     def _release(self, made: plan.Plan, key: ProjectKey, progress: Progress) -> None:
         wish = self._wish
         shutil.rmtree(self._scratch, ignore_errors=True)
-        bench = Bench(wish.source, wish.out, wish.data, self._scratch, key, wish.profile)
+        bench = Bench(wish.source, wish.out, wish.data, self._scratch, key, wish.profile, wish.ocr)
         items = [item for task in made.tasks for item in task.items]
         self._redone |= {item.file.path for item in items}
         total = len(items)

@@ -21,6 +21,7 @@ from pacstream_anonymizer.offline.book import DUPLICATE, RELEASED, WITHHELD, Ent
 from pacstream_anonymizer.offline.inventory import File
 from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.release import link_or_copy
+from pacstream_anonymizer.second_look import look_for
 from pacstream_anonymizer.triage import Wanted
 
 GROUP = 64
@@ -37,6 +38,7 @@ class Bench:
     scratch: Path
     key: ProjectKey
     profile: Profile
+    ocr: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,13 @@ def entries_of(task: Task, bench: Bench) -> Iterator[list[Entry]]:
 
 def _release(task: Task, bench: Bench, folder: Path, files: FileGroup) -> Release:
     return Release(
-        task.wanted, bench.key, lambda _: folder, files, task.pseudonym, profile=bench.profile
+        task.wanted,
+        bench.key,
+        lambda _: folder,
+        files,
+        task.pseudonym,
+        profile=bench.profile,
+        look=look_for(ocr=bench.ocr),
     )
 
 
