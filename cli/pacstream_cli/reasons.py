@@ -59,6 +59,18 @@ RULES = {
         "It can't be released. Find out where it comes from (`pacstream plan` tells the"
         " attributes), then drop it or have the rules mended.",
     ),
+    "uid_left": (
+        "The gate has found a UID of the original in the result.",
+        "It can't be released; report it.",
+    ),
+    "private_left": (
+        "The gate has found a private element in the result that the profile does not keep.",
+        "It can't be released; report it.",
+    ),
+    "invalid": (
+        "The gate has found the result to be no valid instance of its class any more.",
+        "It can't be released; report it.",
+    ),
     "uid_mismatch": (
         "Not the study or the instance that was ordered or announced.",
         "Compare it with the PACS.",
@@ -126,7 +138,7 @@ def why_not(reason: str, origin: str) -> str:
             "it was put aside when it arrived and belongs to no order: there is no batch that it"
             " could be released for"
         )
-    if reason == "echo":
+    if reason in ("echo", "uid_left", "private_left"):
         return "an identifier was found in the result: no decision makes it go away"
     if reason not in JUDGEABLE:
         return "the engine can't clean it, which looking at it does not change"

@@ -40,7 +40,7 @@ def instances() -> dict[str, Dataset]:
         CLEAN: an_instance(),
         BURNED: an_instance(BurnedInAnnotation="YES"),
         ALSO_BURNED: an_instance(BurnedInAnnotation="YES", InstanceNumber=2),
-        LEAK: an_instance(BurnedInAnnotation="YES", Manufacturer="Quixotesson"),
+        LEAK: an_instance(BurnedInAnnotation="YES", ImageType=["ORIGINAL", "QUIXOTESSON"]),
         DOCUMENT: document,
     }
     for uid, data_set in made.items():
