@@ -6,6 +6,7 @@ doubt and any error withhold the instance.
 
 from __future__ import annotations
 
+import functools
 import logging
 import mmap
 import os
@@ -110,6 +111,10 @@ class Release:
     cleaners: dict[tuple[Subject, Encoding], Cleaner] = field(default_factory=dict, repr=False)
     folders: dict[Subject, Path] = field(default_factory=dict, repr=False)
 
+    @functools.cached_property
+    def claims(self) -> Claims:
+        return Claims.of(self.profile)
+
     def add(
         self, source: Path, sop_instance_uid: str = "", waived: frozenset[str] = frozenset()
     ) -> Released | Withheld:
@@ -174,7 +179,7 @@ class Release:
     ) -> bytes:
         """The data set as the gate lets it through: dispensable values that it objects to are
         emptied. Refusal if it does not."""
-        claims = Claims.of(self.profile.options)
+        claims = self.claims
         pixels = original.pixels
         tail = Tail(original.content, pixels.start, pixels.stop) if pixels else None
         data_set = serialize(cleaned, original.encoding)

@@ -9,7 +9,7 @@ import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from pacstream.memory import LONGEST, MISSING, Memory
 from pacstream_anonymizer.dictionary import LONG_VRS, SHORT_VRS, VR_BY_TAG
@@ -122,7 +122,7 @@ class Parser:
             element = known(bytes(content[at:stop]))
             if element is MISSING:
                 return at
-            elements.append(cast(Element, element))
+            elements.append(element)
             at = stop
         return at
 
@@ -132,12 +132,12 @@ class Parser:
         if header.length == UNDEFINED or stop > end or stop - at > LONGEST:
             return self._element(header, end, encoding, 0)
         raw = bytes(self._content[at:stop])
-        element = self._memory.get(raw)
+        element: Element = self._memory.get(raw)
         if element is MISSING:
             element, _ = self._element(header, end, encoding, 0)
             element.raw = raw
             self._memory.put(raw, element)
-        return cast(Element, element), stop
+        return element, stop
 
     def group_two(self, start: int, end: int) -> tuple[list[Element], int]:
         """The file meta elements (PS3.10 section 7.1, always explicit VR little endian)."""

@@ -70,7 +70,7 @@ class Gate:
             not known.uids.isdisjoint(verdict.uids) for verdict in judged.verdicts
         ):
             reasons.add("uid_left")
-        if not _is_as_valid(original, known, judged):
+        if not _is_as_valid(original, known, judged, claims):
             reasons.add("invalid")
         _refuse(reasons, findings)
 
@@ -99,9 +99,9 @@ class Gate:
         return memory
 
 
-def _is_as_valid(original: Content, known: Known, judged: Judged) -> bool:
+def _is_as_valid(original: Content, known: Known, judged: Judged, claims: Claims) -> bool:
     """Whether the release is in no worse form than the original, and says what it is."""
-    missing = known.mandatory.keys() - judged.present
+    missing = known.mandatory.keys() - judged.present - claims.absent
     return (
         form.IDENTITY_REMOVED in judged.present
         and not any(form.counts(tag, known.mandatory[tag]) for tag in missing)

@@ -69,13 +69,22 @@ class Search:
             word.casefold() for word in spelt if len(word) < SHORTEST_WORD and not word.isascii()
         )
         self.runs = tuple(word for word in spelt if RUN_TOGETHER.search(word))
-        ids = {form for one in traces.ids | traces.long_ids for form in _id_forms(one)}
+        ids = {
+            form
+            for one in traces.ids | traces.long_ids
+            if folded(one) not in vocabulary.NOBODY
+            for form in _id_forms(one)
+        }
         self.short = frozenset(folded(one) for one in traces.ids if len(one) < SHORTEST_WORD)
         self.tokens = frozenset(
             {folded(one) for one in ids if len(one) >= SHORTEST_WORD}
             | {form for born in traces.born for form in dates(born)}
-            | {folded(one) for one in traces.whole}
-            | {folded(one) for one in traces.institution if not institution}
+            | {folded(one) for one in traces.whole if _names_something(one)}
+            | {
+                folded(one)
+                for one in traces.institution
+                if not institution and _names_something(one)
+            }
         )
         self.born = traces.born
         self.numbers = frozenset(one for one in self.tokens if len(one) >= SHORTEST_NUMBER)
@@ -149,6 +158,13 @@ def _phrases(name: tuple[str, ...]) -> Iterator[str]:
     if len(parts) == 2 and max(map(len, parts)) < SHORTEST_WORD <= sum(map(len, parts)):
         for first, second in (parts, parts[::-1]):
             yield rf"{re.escape(first)}[\W_]{{1,3}}{re.escape(second)}"
+
+
+def _names_something(text: str) -> bool:
+    """Whether an address or institution is more than words like `Siemens Hospital`."""
+    plain = folded(text)
+    words = {word for word in WORD.findall(plain) if len(word) >= SHORTEST_WORD}
+    return any(c.isdigit() for c in plain) or not words <= vocabulary.COMMON
 
 
 def _id_forms(text: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from pacstream.memory import MISSING, Memory
 from pacstream.skim import Walk
@@ -69,7 +69,7 @@ def judge(body: Body, claims: Claims, search: Search, memory: Memory[Verdict]) -
                 verdict = element.verdict((tag,), vr, raw, value - at, private_vr)
                 memory.put(raw, verdict)
             if verdict is not CLEAN:
-                judged.verdicts.append(cast(Verdict, verdict))
+                judged.verdicts.append(verdict)
             if tag in body.named and body.named[tag] != raw[value - at :]:
                 judged.verdicts.append(Verdict((Finding("invalid", (tag,)),)))
             if stop > value:

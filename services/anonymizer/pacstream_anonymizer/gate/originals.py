@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from pydicom import dcmread
 
@@ -73,7 +73,7 @@ class Originals:
                     known = self._traces(raw, walk, tag, vr, value - at, character_set)
                     memory.put(raw, known)
                 if known is not NOTHING:
-                    traces.append(cast(Traces, known))
+                    traces.append(known)
         return _known(traces, mandatory)
 
     def _traces(

@@ -84,6 +84,9 @@ NOBODY = _words(
 )
 """Stands where a name should, and is nobody's: never looked for."""
 
+COMMON = CODED | MAKERS | NOBODY
+"""An institution that is called by these words alone is not told by them."""
+
 LONGEST_PUBLIC = 64
 
 

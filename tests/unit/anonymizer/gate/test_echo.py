@@ -12,6 +12,7 @@ from pacstream_anonymizer.gate import Claims
 from pacstream_anonymizer.gate.echo import ENCODINGS, Search, dates
 from pacstream_anonymizer.gate.identifiers import Traces
 from pacstream_anonymizer.gate.reader import Leaf
+from pacstream_anonymizer.profile import Profile
 from tests.unit.anonymizer.gate.files import a_release, verdict
 from tests.unit.anonymizer.instances import an_instance
 
@@ -120,7 +121,7 @@ def test_addresses_and_other_ids_are_found_as_whole_values(
 def test_an_institution_may_stay_if_the_profile_says_so(tmp_path: Path) -> None:
     original, released = an_instance(InstitutionName="St Ambrose"), a_release()
     released.InstitutionName = "St Ambrose"
-    claims = Claims.of(frozenset({"retain_institution_identity"}))
+    claims = Claims.of(Profile(frozenset({"retain_institution_identity"})))
     assert verdict(original, released, tmp_path, claims) == "passed"
     assert verdict(original, released, tmp_path) == "emptied 00080080"
 
@@ -138,6 +139,9 @@ def test_an_institution_may_stay_if_the_profile_says_so(tmp_path: Path) -> None:
         ({"PatientName": "A"}, {"SeriesDescription": "A"}),
         ({"PatientName": "X^Y"}, {"SeriesDescription": "X Y"}),
         ({"PatientName": "Kim^A"}, {"SeriesDescription": "kim"}),
+        ({"InstitutionName": "TOSHIBA"}, {"Manufacturer": "TOSHIBA_MEC"}),
+        ({"InstitutionName": "Radiology Service"}, {"SeriesDescription": "Radiology Service"}),
+        ({"PatientID": "ANONYMOUS"}, {"SeriesDescription": "anonymous"}),
         ({"OperatorsName": "UNKNOWN"}, {"SeriesDescription": "unknown"}),
         ({"PatientID": "1"}, {"InstanceNumber": "1", "SliceThickness": "1"}),
         ({"PatientID": "2.5"}, {"SliceThickness": "2.5", "StackID": "2.5"}),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydicom import Dataset
 
 from pacstream_anonymizer.gate import Claims, Gate, Tail
 from pacstream_anonymizer.gate.claims import safe_private
+from pacstream_anonymizer.profile import Profile, Rule
 from pacstream_anonymizer.refusal import Refusal
 from tests.unit.anonymizer.gate.files import NO_OPTION, a_release, verdict, written
 from tests.unit.anonymizer.instances import INSTANCE, STUDY, an_instance, saved
 
-SAFE = Claims.of(frozenset({"retain_safe_private"}))
+SAFE = Claims.of(Profile(frozenset({"retain_safe_private"})))
 SIEMENS = "SIEMENS MR HEADER"
 
 
@@ -30,7 +32,7 @@ def test_an_original_uid_is_found_at_any_depth_in_ui_and_text(tmp_path: Path) ->
         a_release(FrameOfReferenceUID=INSTANCE),
     ):
         assert verdict(an_instance(), released, tmp_path) == "uid_left"
-        claims = Claims.of(frozenset({"retain_uids"}))
+        claims = Claims.of(Profile(frozenset({"retain_uids"})))
         assert verdict(an_instance(), released, tmp_path, claims) == "passed"
 
 
@@ -72,7 +74,7 @@ def test_a_safe_private_element_may_lie_in_another_block(tmp_path: Path) -> None
 def test_only_what_the_table_names_is_safe(tmp_path: Path, creator: str, offset: int) -> None:
     released = with_private(a_release(), creator, offset, "IS", "1000")
     assert verdict(an_instance(), released, tmp_path, SAFE) == "private_left"
-    named = Claims.of(frozenset(), {(0x0019, creator, offset)})
+    named = Claims(private=frozenset({(0x0019, creator, offset)}))
     assert verdict(an_instance(), released, tmp_path, named) == "passed"
 
 
@@ -106,7 +108,7 @@ def test_the_private_vr_of_an_implicit_release_is_the_tables(tmp_path: Path) -> 
 
 
 def test_a_creator_is_searched_but_for_makers(tmp_path: Path) -> None:
-    named = Claims.of(frozenset(), {(0x0019, "Quixotesson", 1)})
+    named = Claims(private=frozenset({(0x0019, "Quixotesson", 1)}))
     released = with_private(a_release(), "Quixotesson", 1, "IS", "1000")
     assert verdict(an_instance(), released, tmp_path, named) == "echo"
     released = with_private(a_release(), SIEMENS, 0x0C, "IS", "1000")
@@ -145,6 +147,32 @@ def test_file_meta_and_data_set_name_the_same_instance(tmp_path: Path) -> None:
     data_set = content.rindex(b"2.25.11")
     other = content[:data_set] + b"2.25.15" + content[data_set + 7 :]
     assert verdict(an_instance(), other, tmp_path) == "invalid"
+
+
+def test_what_the_profile_takes_out_is_not_missed(tmp_path: Path) -> None:
+    def claims(mode: Literal["profile", "allow_list"], *rules: Rule) -> Claims:
+        return Claims.of(Profile(frozenset(), mode=mode, rules=rules))
+
+    original, released = an_instance(PixelSpacing=["1", "1"]), a_release()
+    for action in ("remove", "empty"):
+        rule = Rule("0028003x", action, "why not")
+        assert verdict(original, released, tmp_path, claims("profile", rule)) == "passed"
+    keep = Rule("00280030", "keep", "needed")
+    assert verdict(original, released, tmp_path, claims("profile", keep)) == "invalid"
+    assert verdict(original, released, tmp_path, claims("allow_list", keep)) == "invalid"
+    assert verdict(original, released, tmp_path, claims("allow_list")) == "passed"
+
+
+def test_a_private_element_that_a_rule_names_may_stay(tmp_path: Path) -> None:
+    released = with_private(a_release(), "ACME", 0x0C, "IS", "1000")
+    for tag, outcome in (
+        ("0019xx0C", "passed"),
+        ("0019xx0x", "passed"),
+        ("0019xx1C", "private_left"),
+    ):
+        rule = Rule(tag, "keep", "needed", private_creator="ACME")
+        claims = Claims.of(Profile(frozenset(), rules=(rule,)))
+        assert verdict(an_instance(), released, tmp_path, claims) == outcome
 
 
 def test_an_odd_mandatory_value_may_go(tmp_path: Path) -> None:
