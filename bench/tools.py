@@ -12,6 +12,8 @@ from pathlib import Path
 
 PACSIFIER = "pacsifier==1.0.0"
 DICOGNITO = "dicognito==0.19.0"
+DICOM_ANONYMIZER = "dicom-anonymizer==2.1.0"
+DCMANON = "dcmanon==0.3.1"
 PY_SPY = "py-spy==0.4.3"
 
 

@@ -1,0 +1,16 @@
+"""Run in dicom-anonymizer's environment: each file of a folder for itself."""
+
+import sys
+from pathlib import Path
+
+from dicomanonymizer import anonymize_dicom_file
+
+originals, released = Path(sys.argv[1]), Path(sys.argv[2])
+for path in sorted(originals.rglob("*")):
+    if path.is_file():
+        target = released / path.relative_to(originals)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            anonymize_dicom_file(str(path), str(target))
+        except Exception as error:  # noqa: BLE001 - what it can't do is what is measured
+            sys.stderr.write(f"{type(error).__name__}\n")
