@@ -25,7 +25,7 @@ def ours(in_folder: Path, out_folder: Path, options: frozenset[str]) -> None:
     """`pacstream anonymize`, with a trusted zone beside the output."""
     trusted = out_folder.with_name(out_folder.name + "-trusted")
     _run(
-        sys.executable, "-m", "pacstream_cli.main", "anonymize", "-d", str(in_folder),
+        str(Path(sys.executable).with_name("pacstream")), "anonymize", "-d", str(in_folder),
         "-o", str(out_folder), "--any-layout", "--data", str(trusted),
         "--options", ",".join(sorted(options)) or "none",
     )  # fmt: skip
@@ -35,8 +35,8 @@ def dicognito(in_folder: Path, out_folder: Path, options: frozenset[str]) -> Non
     """By `-m`: its console script starts with an error. It has no options of the standard."""
     del options
     _run(
-        str(installed(DICOGNITO)), "-m", "dicognito", "--quiet", "--on-conversion-error", "continue",
-        "--output-directory", str(out_folder), str(in_folder),
+        str(installed(DICOGNITO)), "-m", "dicognito", "--quiet", "--output-directory",
+        str(out_folder), str(in_folder),
     )  # fmt: skip
 
 
@@ -65,8 +65,7 @@ def _run(*command: str) -> None:
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", check=False, timeout=LONGEST_S
     )
-    written = Path(_out_of(command)).exists() and any(Path(_out_of(command)).rglob("*.*"))
-    if done.returncode and not written:
+    if not any(path.is_file() for path in Path(_out_of(command)).rglob("*")):
         raise EngineError(f"{command[:3]} ends with {done.returncode}: {done.stderr[-1500:]}")
 
 

@@ -34,22 +34,39 @@ DESCRIPTIONS = (
 )
 """What a protocol is called anywhere in the world: words of anatomy, sequence and contrast."""
 
+PHYSICS = {
+    "Radiopharmaceutical": "Fluorodeoxyglucose", "ImagedNucleus": "1H",
+    "ContrastBolusRoute": "IV", "RadiopharmaceuticalRoute": "Intravenous",
+    "TriggerSourceOrType": "EKG", "CardiacFramingType": "FORW", "PVCRejection": "Yes",
+    "FilterType": "WEDGE", "TypeOfFilters": "MOLYBDENUM", "AcquisitionMode": "STEP",
+    "PlateType": "PLATE", "PhosphorType": "BaFBr", "DetectorManufacturerName": "SIEMENS",
+    "DetectorManufacturerModelName": "Detector 2", "ReceiveCoilName": "Head 32",
+    "ReceiveCoilManufacturerName": "SIEMENS", "TransmitCoilName": "Body",
+    "TransmitCoilManufacturerName": "SIEMENS", "MultiCoilElementName": "H1",
+    "PulseSequenceName": "tfl", "ASLBolusCutoffTechnique": "Q2TIPS", "ImageFilter": "SMOOTH",
+    "ModalityLUTType": "US", "AttenuationCorrectionMethod": "measured",
+    "ReconstructionMethod": "OSEM", "DetectorLinesOfResponseUsed": "ALL",
+    "ScatterCorrectionMethod": "model based", "SegmentAlgorithmName": "Threshold",
+    "AlgorithmVersion": "2.1", "AlgorithmName": "Threshold",
+}  # fmt: skip
+"""Unlisted texts about a device, a tracer or a method: of use, and as free of people as a slice
+thickness. A patient's own name has to be found in them all the same."""
+
 DEVICE_TEXT = frozenset(
     (
-        "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "SequenceName",
-        "PulseSequenceName", "ConvolutionKernel", "RescaleType", "ReceiveCoilName",
-        "TransmitCoilName", "StackID", "CodeValue", "CodingSchemeDesignator",
+        *PHYSICS, "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "SequenceName",
+        "ConvolutionKernel", "RescaleType", "StackID", "CodeValue", "CodingSchemeDesignator",
         "CodingSchemeVersion", "LongCodeValue", "SpecificCharacterSet", "DeidentificationMethod",
-        "PrivateCreatorReference", "OffsetOfReferencedLowerLevelDirectoryEntity",
     )
 )  # fmt: skip
-"""Unlisted texts that a device writes about itself, or that have a meaning of their own."""
+"""Unlisted texts of which each file has a value or a meaning of its own."""
 
 TEXT_VRS = ("PN", "LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE", "DA", "DT")
 
 
 def add_headers(maker: Maker) -> None:
     _add_unlisted(maker)
+    _add_physics(maker)
     _add_names(maker)
     _add_descriptions(maker)
     _add_dates(maker)
@@ -87,6 +104,20 @@ def _add_unlisted(maker: Maker) -> None:
             maker.add(name, "unlisted", data_set, person).checks.extend(checks)
 
 
+def _add_physics(maker: Maker) -> None:
+    person = maker.cast.person()
+    data_set = maker.instance(person, **PHYSICS)
+    file = maker.add("physics/plain.dcm", "physics", data_set, person)
+    file.checks += [
+        Check("physics", Action.TEXT_RETAINED, path_of(keyword), text)
+        for keyword, text in PHYSICS.items()
+    ]
+    for at, keyword in enumerate(list(PHYSICS)[::5]):
+        person = maker.cast.person()
+        data_set = maker.instance(person, **{keyword: f"{PHYSICS[keyword]} {person.texts[0]}"})
+        maker.add(f"physics/echo-{at}.dcm", "echo", data_set, person, Fate.EITHER)
+
+
 def _plant(maker: Maker, target: Dataset, tag: int, vr: str, path: Path) -> list[Check]:
     if vr in ("DA", "DT"):
         day = maker.cast.date(2005, 2022)
@@ -102,9 +133,7 @@ def people_of_the_world(cast: Cast) -> dict[str, Person]:
     """One patient for each way to write a name (PS3.5 annexes H to K)."""
 
     def person(character_set: str | list[str], *texts: str, name: str = "") -> Person:
-        return cast.person(
-            name=name or "^".join(texts), texts=texts, character_set=character_set
-        )
+        return cast.person(name=name or "^".join(texts), texts=texts, character_set=character_set)
 
     latin, greek = cast.word() + "öß", cast.letters(names.GREEK, 8)
     roman, given = cast.word(), cast.word()
@@ -120,7 +149,12 @@ def people_of_the_world(cast: Cast) -> dict[str, Person]:
         "hebrew": person("ISO_IR 138", cast.letters(names.HEBREW, 6)),
         "thai": person("ISO_IR 166", cast.letters(names.THAI, 6)),
         "japanese": person(
-            ["", "ISO 2022 IR 87"], roman, given, kanji, kana, name=f"{roman}^{given}={kanji}={kana}"
+            ["", "ISO 2022 IR 87"],
+            roman,
+            given,
+            kanji,
+            kana,
+            name=f"{roman}^{given}={kanji}={kana}",
         ),
         "half-width": person(["ISO 2022 IR 13", "ISO 2022 IR 87"], both, name=f"ﾔﾏﾀﾞ={both}"),
         "korean": person(["", "ISO 2022 IR 149"], hangul, name=f"Kim^{hangul}={hangul}"),
@@ -390,12 +424,17 @@ def _add_file_meta(maker: Maker) -> None:
     }
     written = Written(
         preamble=maker.hidden(maker.cast.word(), "file meta").encode().ljust(128, b"\0"),
-        meta={k: v if len(v) % 2 == 0 or k != "PrivateInformation" else v + b" " for k, v in meta.items()},
+        meta={
+            k: v if len(v) % 2 == 0 or k != "PrivateInformation" else v + b" "
+            for k, v in meta.items()
+        },
     )
     maker.add("meta/preamble.dcm", "file meta", maker.instance(person), person, written=written)
     person = maker.cast.person()
     data_set = maker.instance(person)
-    data_set.add(DataElement(0xFFFCFFFC, "OB", maker.hidden(maker.cast.word(), "file meta").encode()))
+    data_set.add(
+        DataElement(0xFFFCFFFC, "OB", maker.hidden(maker.cast.word(), "file meta").encode())
+    )
     data_set["DataSetTrailingPadding"].value += b"\0" * (len(data_set.DataSetTrailingPadding) % 2)
     written = Written(ImplicitVRLittleEndian)
     maker.add("meta/padding.dcm", "file meta", data_set, person, written=written)

@@ -103,7 +103,9 @@ class Maker:
         data_set.ReferringPhysicianName = self.hidden(self.cast.word(), "listed text")
         data_set.AccessionNumber = self.hidden(self.cast.capitals(8), "listed text")
         data_set.StudyID = self.hidden(self.cast.capitals(9), "listed text")
-        data_set.InstitutionName = self.hidden(f"Spital {self.cast.word()}", "listed text", "Spital")
+        data_set.InstitutionName = self.hidden(
+            f"Spital {self.cast.word()}", "listed text", "Spital"
+        )
         data_set.InstanceNumber = data_set.AcquisitionNumber = str(self._number)
         data_set.SeriesNumber = "3"
         _fill_pixels(data_set, self._number)

@@ -133,9 +133,7 @@ def _add_registration(maker: Maker) -> None:
     person = maker.cast.person()
     image = maker.instance(person)
     maker.add("references/mr.dcm", RT, image, person)
-    found = without_pixels(
-        maker.instance(person), classes.SpatialRegistrationStorage, "REG"
-    )
+    found = without_pixels(maker.instance(person), classes.SpatialRegistrationStorage, "REG")
     moved, matrices, matrix = Dataset(), Dataset(), Dataset()
     matrix.FrameOfReferenceTransformationMatrix = ["1", "0", "0", "4"] + ["0"] * 12
     matrix.FrameOfReferenceTransformationMatrixType = "RIGID"

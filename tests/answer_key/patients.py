@@ -19,13 +19,11 @@ def add_patients(maker: Maker) -> None:
 
 
 def _add_padded(maker: Maker) -> None:
-    """" ID " and "ID" are one patient (PS3.5 section 6.2), "0ID" is another."""
+    """ " ID " and "ID" are one patient (PS3.5 section 6.2), "0ID" is another."""
     number = maker.cast.digits(6)
     surname, given = maker.cast.word(), maker.cast.word()
     for at, patient_id in enumerate((number, f" {number} ", f"{number} ")):
-        person = Person(
-            patient_id, f"{surname}^{given}", maker.cast.birth_date(), (surname, given)
-        )
+        person = Person(patient_id, f"{surname}^{given}", maker.cast.birth_date(), (surname, given))
         maker.add(f"patients/padded-{at}.dcm", "patients", maker.instance(person), person)
     other = maker.cast.person(patient_id=f"00{maker.cast.digits(6)}")
     maker.add("patients/zeros.dcm", "patients", maker.instance(other), other)

@@ -57,9 +57,7 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def _add_jpeg(maker: Maker) -> None:
-    clean = _coded(
-        maker, "streams/jpeg.dcm", _jpeg(1), JPEGBaseline8Bit, Fate.RELEASED
-    )
+    clean = _coded(maker, "streams/jpeg.dcm", _jpeg(1), JPEGBaseline8Bit, Fate.RELEASED)
     clean.checks.append(Check(STREAM, Action.PIXELS_RETAINED))
     text = maker.hidden(maker.cast.word(), STREAM).encode()
     _coded(maker, "streams/jpeg-com.dcm", _jpeg(2, text), JPEGBaseline8Bit, Fate.EITHER)
@@ -69,8 +67,7 @@ def _add_jpeg(maker: Maker) -> None:
         frame = plain[:2] + _segment(marker, start + text) + plain[2:]
         _coded(maker, f"streams/jpeg-app{at}.dcm", frame, JPEGBaseline8Bit, Fate.EITHER)
     text = maker.hidden(maker.cast.word(), STREAM).encode()
-    frame = _jpeg(5) + text + b"\0" * (len(text) % 2)
-    _coded(maker, "streams/jpeg-after-end.dcm", frame, JPEGBaseline8Bit, Fate.EITHER)
+    _coded(maker, "streams/jpeg-after-end.dcm", _jpeg(5) + text, JPEGBaseline8Bit, Fate.EITHER)
 
 
 def _add_jpeg_2000(maker: Maker) -> None:

@@ -228,9 +228,7 @@ def _moved(before: str, after: str) -> int | None:
     return days[1] - days[0] if rest in (after[8:], "") else None
 
 
-def _residues(
-    key: AnswerKey, outputs: list[Output], options: frozenset[str]
-) -> Iterator[Verdict]:
+def _residues(key: AnswerKey, outputs: list[Output], options: frozenset[str]) -> Iterator[Verdict]:
     """Each planted text, in each encoding, in all bytes that came out."""
     everything = b"\0\0".join(output.plain for output in outputs).lower()
     for token in key.tokens:
@@ -331,9 +329,7 @@ def _in_step(data_set: Dataset | None) -> bool:
     return meta.get("MediaStorageSOPInstanceUID") == data_set.get("SOPInstanceUID")
 
 
-def _strangers(
-    key: AnswerKey, in_folder: FilePath, outputs: list[Output]
-) -> Iterator[Verdict]:
+def _strangers(key: AnswerKey, in_folder: FilePath, outputs: list[Output]) -> Iterator[Verdict]:
     written = {hashlib.sha256(output.content).digest() for output in outputs}
     for name in key.strangers:
         content = (in_folder / name).read_bytes()
