@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.tools import DCMANON, DICOGNITO, DICOM_ANONYMIZER, installed
@@ -27,50 +27,39 @@ def ours(in_folder: Path, out_folder: Path, options: frozenset[str]) -> None:
     _run(
         str(Path(sys.executable).with_name("pacstream")), "anonymize", "-d", str(in_folder),
         "-o", str(out_folder), "--any-layout", "--data", str(trusted),
-        "--options", ",".join(sorted(options)) or "none",
+        "--options", ",".join(sorted(options)) or "none", out_folder=out_folder,
     )  # fmt: skip
 
 
-def dicognito(in_folder: Path, out_folder: Path, options: frozenset[str]) -> None:
-    """By `-m`: its console script starts with an error. It has no options of the standard."""
-    del options
-    _run(
-        str(installed(DICOGNITO)), "-m", "dicognito", "--quiet", "--output-directory",
-        str(out_folder), str(in_folder),
-    )  # fmt: skip
+def _peer(requirement: str, script: str) -> Engine:
+    """An engine without options of the standard, each file for itself with what it does by
+    default."""
 
+    def run(in_folder: Path, out_folder: Path, options: frozenset[str]) -> None:
+        del options
+        path = Path(__file__).with_name(script)
+        _run(
+            str(installed(requirement)),
+            str(path),
+            str(in_folder),
+            str(out_folder),
+            out_folder=out_folder,
+        )
 
-def dicom_anonymizer(in_folder: Path, out_folder: Path, options: frozenset[str]) -> None:
-    """One file after the other, as a folder ends at the first that it can't read."""
-    del options
-    script = Path(__file__).with_name("dicom_anonymizer_folder.py")
-    _run(str(installed(DICOM_ANONYMIZER)), str(script), str(in_folder), str(out_folder))
-
-
-def dcmanon(in_folder: Path, out_folder: Path, options: frozenset[str]) -> None:
-    del options
-    script = Path(__file__).with_name("dcmanon_folder.py")
-    _run(str(installed(DCMANON)), str(script), str(in_folder), str(out_folder))
+    return run
 
 
 ENGINES: Mapping[str, Engine] = {
     "ours": ours,
-    "dicognito": dicognito,
-    "dicom-anonymizer": dicom_anonymizer,
-    "dcmanon": dcmanon,
+    "dicognito": _peer(DICOGNITO, "dicognito_folder.py"),
+    "dicom-anonymizer": _peer(DICOM_ANONYMIZER, "dicom_anonymizer_folder.py"),
+    "dcmanon": _peer(DCMANON, "dcmanon_folder.py"),
 }
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, out_folder: Path) -> None:
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", check=False, timeout=LONGEST_S
     )
-    if not any(path.is_file() for path in Path(_out_of(command)).rglob("*")):
+    if not any(path.is_file() for path in out_folder.rglob("*")):
         raise EngineError(f"{command[:3]} ends with {done.returncode}: {done.stderr[-1500:]}")
-
-
-def _out_of(command: Sequence[str]) -> str:
-    for name in ("-o", "--output-directory"):
-        if name in command:
-            return command[command.index(name) + 1]
-    return command[-1]

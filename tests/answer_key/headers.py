@@ -12,7 +12,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from tests.answer_key import cast as names
 from tests.answer_key.cast import Cast, Person
 from tests.answer_key.key import DESCRIPTORS, Action, Check, Fate, Path
-from tests.answer_key.maker import DATES, SYNTAXES, Maker, Written, date_check, time_checks
+from tests.answer_key.maker import DATES, SYNTAXES, Maker, Written, date_check, even, time_checks
 from tests.answer_key.naming import inside, path_of
 from tests.answer_key.table_rows import rows
 
@@ -302,7 +302,9 @@ def _add_nested(maker: Maker) -> None:
     for title in ("explicit", "implicit", "big endian", "deflated"):
         person = maker.cast.person()
         data_set = maker.instance(person)
-        item, steps, checks = data_set, [], []
+        item = data_set
+        steps: list[int | str] = []
+        checks: list[Check] = []
         for depth in range(6):
             inner = Dataset()
             inner.PatientComments = maker.hidden(maker.cast.word(), "nested")
@@ -407,34 +409,30 @@ def _add_echoes(maker: Maker) -> None:
         file.checks = [check for check in file.checks if check.path != path_of(keyword)]
     person = maker.cast.person()
     data_set = maker.instance(person)
-    data_set.add(DataElement(0x00282000, "OB", b"\0\1 profile of " + person.texts[0].encode()))
+    profile = even(b"\0\1 profile of " + person.texts[0].encode())
+    data_set.add(DataElement(0x00282000, "OB", profile))
     data_set.add(DataElement(0x00660023, "OW", b"\0\1" + person.texts[0].encode("utf-16-le")))
     maker.add("echo/bytes.dcm", "echo", data_set, person, Fate.EITHER)
 
 
 def _add_file_meta(maker: Maker) -> None:
     person = maker.cast.person()
-    meta = {
+    meta: dict[str, object] = {
         "SourceApplicationEntityTitle": maker.hidden(maker.cast.capitals(9), "file meta"),
         "SendingApplicationEntityTitle": maker.hidden(maker.cast.capitals(9), "file meta"),
         "ReceivingApplicationEntityTitle": maker.hidden(maker.cast.capitals(9), "file meta"),
         "PrivateInformationCreatorUID": maker.cast.uid(),
-        "PrivateInformation": maker.hidden(maker.cast.word(), "file meta").encode() + b" ",
+        "PrivateInformation": even(maker.hidden(maker.cast.word(), "file meta").encode()),
         "ImplementationVersionName": maker.hidden(maker.cast.capitals(9), "file meta"),
     }
     written = Written(
         preamble=maker.hidden(maker.cast.word(), "file meta").encode().ljust(128, b"\0"),
-        meta={
-            k: v if len(v) % 2 == 0 or k != "PrivateInformation" else v + b" "
-            for k, v in meta.items()
-        },
+        meta=meta,
     )
     maker.add("meta/preamble.dcm", "file meta", maker.instance(person), person, written=written)
     person = maker.cast.person()
     data_set = maker.instance(person)
-    data_set.add(
-        DataElement(0xFFFCFFFC, "OB", maker.hidden(maker.cast.word(), "file meta").encode())
-    )
-    data_set["DataSetTrailingPadding"].value += b"\0" * (len(data_set.DataSetTrailingPadding) % 2)
+    padding = even(maker.hidden(maker.cast.word(), "file meta").encode())
+    data_set.add(DataElement(0xFFFCFFFC, "OB", padding))
     written = Written(ImplicitVRLittleEndian)
     maker.add("meta/padding.dcm", "file meta", data_set, person, written=written)

@@ -274,6 +274,11 @@ def text_of_value(element: DataElement) -> str:
     return "\\".join(str(one) for one in value)
 
 
+def even(value: bytes) -> bytes:
+    """With a zero behind it if need be: what a library writes as it is has to be even."""
+    return value + b"\0" * (len(value) % 2)
+
+
 def uids_of(data_set: Dataset) -> Iterator[str]:
     """UIDs of instances, at any depth, also those of an unknown or a private attribute."""
     for element in data_set:

@@ -80,7 +80,8 @@ def _file_of(
 
 def frames_of(data_set: Dataset) -> bytes:
     pixels = bytes(data_set.get("PixelData") or b"")
-    if not data_set.file_meta.TransferSyntaxUID.is_encapsulated or not pixels:
+    syntax = data_set.file_meta.get("TransferSyntaxUID")
+    if not pixels or syntax is None or not syntax.is_encapsulated:
         return pixels
     try:
         return b"".join(generate_frames(pixels, number_of_frames=1))

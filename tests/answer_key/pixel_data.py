@@ -134,8 +134,8 @@ def _add_graphics(maker: Maker) -> None:
 
 
 def _add_burned_in(maker: Maker) -> None:
-    """Where text in the pixels is usual, or said to be there: not one of them may come out as is."""
-    for title, changes in {
+    """Where text in the pixels is usual, or said to be there: none may come out as it is."""
+    suspect: dict[str, dict[str, object]] = {
         "annotation": {"BurnedInAnnotation": "YES"},
         "face": {"RecognizableVisualFeatures": "YES"},
         "screen": {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]},
@@ -144,7 +144,8 @@ def _add_burned_in(maker: Maker) -> None:
         },
         "ultrasound": {"SOPClassUID": UltrasoundImageStorage, "Modality": "US"},
         "private-class": {"SOPClassUID": "1.3.12.2.1107.5.9.1"},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for title, changes in suspect.items():
         person = maker.cast.person()
         data_set = maker.instance(person, "CT", **changes)
         pattern = maker.hidden(maker.cast.word() + maker.cast.word(), "pixels").encode()[:16]

@@ -326,7 +326,7 @@ def _in_step(data_set: Dataset | None) -> bool:
     if data_set is None:
         return False
     meta = data_set.file_meta
-    return meta.get("MediaStorageSOPInstanceUID") == data_set.get("SOPInstanceUID")
+    return bool(meta.get("MediaStorageSOPInstanceUID") == data_set.get("SOPInstanceUID"))
 
 
 def _strangers(key: AnswerKey, in_folder: FilePath, outputs: list[Output]) -> Iterator[Verdict]:

@@ -110,7 +110,7 @@ def _add(
 
 
 def _add_unknown(maker: Maker, newer: list[Row]) -> None:
-    """The same rows as UN, as a writer does that does not know them either (PS3.5 section 6.2.2)."""
+    """The same rows as UN: the writer does not know them either (PS3.5 section 6.2.2)."""
     person = maker.cast.person()
     data_set = maker.instance(person)
     for row in newer:

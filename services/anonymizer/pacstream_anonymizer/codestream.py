@@ -15,6 +15,7 @@ START_OF_SCAN, END_OF_IMAGE = 0xFFDA, 0xFFD9
 START_OF_TILE_DATA, J2K_COMMENT, TILE_PART = 0xFF93, 0xFF64, 0xFF90
 BARE_MARKERS = frozenset({0xFF01, *range(0xFFD0, 0xFFD9)})
 TEXT_MARKER = re.compile(rb"\xff[\xfe\xe0-\xef]")
+END = re.compile(rb"\xff\xd9")
 TEXTS = frozenset({0xFFFE, *range(0xFFE0, 0xFFF0)})
 
 VERSION = rb"[\d.]{1,12}"
@@ -77,9 +78,12 @@ def _jpeg_texts(content: Content, start: int, stop: int) -> Iterator[bytes]:
         if marker in TEXTS:
             yield bytes(content[first:last])
         end_of_header = last
-    # In entropy coded data 0xFF is followed by stuffing, so this can only be a marker.
+    # In entropy coded data 0xFF is followed by stuffing, so these can only be markers.
     if TEXT_MARKER.search(content, end_of_header, stop):
         yield b"behind the start of scan"
+    image_end = END.search(content, end_of_header, stop)
+    if image_end and any(content[image_end.end() : stop]):
+        yield b"behind the end of image"
 
 
 def _j2k_texts(content: Content, start: int, stop: int) -> Iterator[bytes]:
