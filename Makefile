@@ -4,7 +4,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install install-for-tests demo test check lint types imports tests test-slow fuzz unit format clean
-.PHONY: bench-query bench-retrieve bench-receive bench-pipeline bench-stages
+.PHONY: bench-query bench-retrieve bench-receive bench-pipeline bench-stages bench-anonymize
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-pipeline: ## a batch to de-identified DICOM and NIfTI, beside a script and
 
 bench-stages: ## anonymizer and converter alone; AGAINST=<checkout of another version>
 	$(BIN)/python -m bench.stages $(if $(AGAINST),--against $(AGAINST))
+
+bench-anonymize: ## de-identification alone, beside dicognito, dicom-anonymizer, dcmanon and cp
+	$(BIN)/python -m bench.anonymize
 
 unit: ## the tests that need no server
 	$(BIN)/python -m pytest tests/unit -m "not pacs and not rabbitmq and not slow" -n 4

@@ -35,7 +35,7 @@ def lay_out(archive: Archive, images: int) -> int:
     for number, modality in enumerate(modalities, start=1):
         folder = archive.root / "images"
         written = write_series(folder, modality, images // 4, number=number)
-        archive.write_order(_order(written, number))
+        archive.write_order(order_of(written, number))
         for path, uid in zip(
             sorted(written.folder.iterdir()), written.sop_instance_uids, strict=True
         ):
@@ -44,7 +44,8 @@ def lay_out(archive: Archive, images: int) -> int:
     return count
 
 
-def _order(series: WrittenSeries, number: int) -> Order:
+def order_of(series: WrittenSeries, number: int) -> Order:
+    """The order under which a series was retrieved, for the batch BATCH."""
     return Order(
         batch_id=BATCH,
         series=Series(
