@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -234,9 +235,21 @@ def _residues(key: AnswerKey, outputs: list[Output], options: frozenset[str]) ->
     for token in key.tokens:
         if token.without & options or not token.text:
             continue
-        passed = not any(needle in everything for needle in needles(token.text))
+        passed = not _is_in(token.text, everything)
         where = "" if passed else _where(token.text, outputs)
         yield Verdict(token.category, Action.RESIDUE, passed, where, token.text)
+
+
+def _is_in(text: str, content: bytes) -> bool:
+    """In any encoding; digits inside a longer number are chance: UIDs have 39 of them."""
+    for needle in needles(text):
+        if needle not in content:
+            continue
+        if not text.isdecimal() or b"\0" in needle:
+            return True
+        if re.search(rb"(?<!\d)" + needle + rb"(?!\d)", content):
+            return True
+    return False
 
 
 def needles(text: str) -> set[bytes]:
@@ -256,10 +269,8 @@ def needles(text: str) -> set[bytes]:
 
 
 def _where(text: str, outputs: list[Output]) -> str:
-    wanted = needles(text)
     for output in outputs:
-        content = output.plain.lower()
-        if any(needle in content for needle in wanted):
+        if _is_in(text, output.plain.lower()):
             number = output.data_set.get("InstanceNumber") if output.data_set is not None else "?"
             return f"{output.path} (instance {number})"
     return ""
@@ -302,12 +313,12 @@ def _patients(key: AnswerKey, found: dict[str, Output]) -> Iterator[Verdict]:
 
 
 def _paths(key: AnswerKey, outputs: list[Output]) -> Iterator[Verdict]:
-    everything = "\n".join(str(output.path) for output in outputs).lower()
+    everything = "\n".join(str(output.path) for output in outputs).lower().encode()
     for file in key.files:
         if file.person is not None:
             person = file.person
             texts = (*person.texts, person.birth_date, person.patient_id.strip())
-            seen = [text for text in texts if len(text) > 4 and text.lower() in everything]
+            seen = [text for text in texts if len(text) > 4 and _is_in(text, everything)]
             yield Verdict("paths", Action.RESIDUE, not seen, file.name, f"{seen}")
 
 
