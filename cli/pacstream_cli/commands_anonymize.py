@@ -116,7 +116,6 @@ def anonymize(as_json: bool, **typed: Any) -> None:
 def prepare(typed: Typed) -> Wish:
     """All that can be checked before a file is looked at. Raises InputError."""
     settings = load_settings()
-    look_for(ocr=settings.ocr)
     zone = (typed.data or settings.data).resolve()
     source, out = typed.source.resolve(), typed.out.resolve()
     check_zones(source, out, zone)
@@ -129,6 +128,7 @@ def prepare(typed: Typed) -> Wish:
         without_private=typed.without_private,
         shifted=typed.shifted,
     )
+    look_for(ocr=settings.ocr or profile.second_look)
     workers = worker_count(typed.workers)
     new_ids = read_mapping(typed.new_ids) if typed.new_ids else None
     check_writable(out, zone)

@@ -63,6 +63,7 @@ def as_dict(found: Profile) -> dict[str, object]:
         "modalities": sorted(found.modalities),
         "sop_classes": sorted(found.sop_classes),
         "key_id": found.key_id,
+        "second_look": found.second_look,
         "rules": [vars(rule) for rule in found.rules],
         "regions": [vars(regions) for regions in found.regions],
     }

@@ -84,7 +84,8 @@ class Profile:
     """The Basic Profile with the options that are on, and what a project wants beyond them.
 
     `modalities` and `sop_classes` are admitted; none: all. An empty `key_id` is the project's
-    newest key. Raises InputError for options that are unknown or exclude one another.
+    newest key. `second_look`: hold back what has text in its pixels. Raises InputError for options
+    that are unknown or exclude one another.
     """
 
     options: frozenset[str]
@@ -96,6 +97,7 @@ class Profile:
     modalities: frozenset[str] = frozenset()
     sop_classes: frozenset[str] = frozenset()
     key_id: str = ""
+    second_look: bool = False
 
     def __post_init__(self) -> None:
         unknown = self.options - OPTIONS

@@ -179,6 +179,7 @@ class ProfileFile(Part):
     modalities: list[Modality] = []
     sop_classes: list[Uid] = []
     key_id: str = Field(default="", pattern=r"^([1-9][0-9]{0,3})?$")
+    second_look: bool = False
     rules: list[RuleTable] = []
     regions: list[RegionsTable] = []
 
@@ -192,6 +193,7 @@ class ProfileFile(Part):
             modalities=frozenset(self.modalities),
             sop_classes=frozenset(self.sop_classes),
             key_id=self.key_id,
+            second_look=self.second_look,
             rules=tuple(rule for table in self.rules for rule in table.rules()),
             regions=tuple(table.regions() for table in self.regions),
         )

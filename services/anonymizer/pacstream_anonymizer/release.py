@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pacstream.archive import Archive, checked_uid, replacing
 from pacstream.durable import FileGroup
-from pacstream.errors import PacstreamError, RetryLaterError
+from pacstream.errors import InputError, PacstreamError, RejectedError, RetryLaterError
 from pacstream.keys import load_key
 from pacstream.messages import (
     DeidentifyRequested,
@@ -29,6 +29,8 @@ from pacstream_anonymizer.deidentifier import (
     disk_error,
     release_of,
 )
+from pacstream_anonymizer.profile import Profile
+from pacstream_anonymizer.second_look import look_for
 from pacstream_anonymizer.shelf import Shelf
 
 
@@ -66,6 +68,7 @@ def _released(
     with FileGroup() as files:
         key = load_key(archive.keys, order.project, order.key_id)
         profile = Shelf(archive.root).get(order.project, order.profile)
+        look = look or _look_of(profile)
         release = release_of(order, key, Path(order.out), files, profile=profile, look=look)
         decisions = Decisions(archive.decisions)
         for uid, source in sources:
@@ -80,6 +83,14 @@ def _released(
         errors.append(disk_error())
     if errors:
         raise min(errors, key=lambda error: not isinstance(error, RetryLaterError))
+
+
+def _look_of(profile: Profile) -> Look | None:
+    """What the profile asks for; without it nothing is released."""
+    try:
+        return look_for(ocr=profile.second_look)
+    except InputError:
+        raise RejectedError("the extra `ocr` is not installed", code="ocr_missing") from None
 
 
 def _waived(decisions: Decisions, batch_id: str, uid: str, source: Path) -> frozenset[str]:

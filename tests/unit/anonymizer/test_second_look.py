@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage
 
-from pacstream.errors import InputError
+from pacstream.errors import InputError, RejectedError
 from pacstream.messages import DeidentifyRequested, InstancesDeidentified, InstancesWithheld
 from pacstream.settings import Settings
 from pacstream_anonymizer import second_look
+from pacstream_anonymizer.profile_file import parse_profile
 from pacstream_anonymizer.release import release_requested
 from pacstream_anonymizer.second_look import SecondLook, look_for
+from pacstream_anonymizer.shelf import Shelf
 from pacstream_anonymizer.text_detector import answer, boxes_in, sampled, tiles
 from pacstream_cli.stack import Stack
 from tests.unit.anonymizer.instances import INSTANCE, an_instance, saved
@@ -173,6 +175,21 @@ def test_without_the_extra_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="PACSTREAM_OCR"):
         stack.write_config()
     assert not (tmp_path / "data" / "run" / "supervisord.conf").exists()
+
+
+def test_a_profile_may_ask_for_it_and_without_the_extra_nothing_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone = Zone(tmp_path, an_instance())
+    asking = parse_profile('name = "careful"\nsecond_look = true\n')
+    order = zone.order.model_copy(update={"profile": asking.digest})
+    monkeypatch.setattr(Shelf, "get", lambda *_: asking)
+    monkeypatch.setattr(second_look, "NEEDED", ("no_such_detector",))
+    request = DeidentifyRequested(batch_id="batch-1", order=order, instances=(INSTANCE,))
+    with pytest.raises(RejectedError) as error:
+        list(release_requested(zone.archive, request))
+    assert error.value.code == "ocr_missing"
+    assert not list(zone.out.rglob("*.dcm"))
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8, 9, 30, 1000])

@@ -89,7 +89,7 @@ def _release(task: Task, bench: Bench, folder: Path, files: FileGroup) -> Releas
         files,
         task.pseudonym,
         profile=bench.profile,
-        look=look_for(ocr=bench.ocr),
+        look=look_for(ocr=bench.ocr or bench.profile.second_look),
     )
 
 
