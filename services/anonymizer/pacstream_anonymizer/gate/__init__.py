@@ -18,9 +18,10 @@ from pacstream_anonymizer.gate import form
 from pacstream_anonymizer.gate.claims import Claims
 from pacstream_anonymizer.gate.echo import Search
 from pacstream_anonymizer.gate.form import Body, Tail
-from pacstream_anonymizer.gate.identifiers import IDS, LONG_IDS, Traces, union
+from pacstream_anonymizer.gate.identifiers import IDS, LONG_IDS, WHOLE, Traces, union
 from pacstream_anonymizer.gate.judge import Finding, Judged, Verdict, judge
 from pacstream_anonymizer.gate.originals import Known, Originals
+from pacstream_anonymizer.gate.vocabulary import is_creator
 from pacstream_anonymizer.refusal import Echo, Refusal
 
 __all__ = ["Claims", "Gate", "Tail"]
@@ -29,12 +30,10 @@ ROOM_FOR_ORIGINALS, ROOM_FOR_RELEASED = 4 << 20, 1 << 20
 """Bytes of elements to remember, for each transfer syntax and each patient."""
 
 DISPENSABLE = frozenset({"CS", "LO", "LT", "SH", "ST", "UC", "UN", "UT"})
-"""VRs of attributes whose value is emptied if there is an echo in it, but for those that are there
-to identify: there the rules have failed, and nothing is released."""
+"""VRs of attributes whose value is emptied if there is an echo in it, as that of any private one.
+Not of those that are there to identify: there the rules have failed, and nothing is released."""
 
 GRAVEST_FIRST = ("echo", "uid_left", "private_left", "invalid")
-
-PATIENT_GROUP = 0x0010
 
 
 class Gate:
@@ -120,11 +119,8 @@ def _refuse(reasons: set[str], findings: Collection[Finding]) -> None:
 
 
 def _is_dispensable(finding: Finding) -> bool:
+    """Whether the value may as well be empty."""
     tag = finding.path[-1]
-    return (
-        finding.vr in DISPENSABLE
-        and tag not in IDS | LONG_IDS
-        and tag >> 16 != PATIENT_GROUP
-        and tag not in form.MANDATORY
-        and not any(part >> 16 & 1 for part in finding.path)
-    )
+    if tag >> 16 & 1:
+        return not is_creator(tag)
+    return finding.vr in DISPENSABLE and tag not in IDS | LONG_IDS | WHOLE | form.MANDATORY

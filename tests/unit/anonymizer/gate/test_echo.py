@@ -173,6 +173,11 @@ def test_an_echo_where_the_rules_have_failed_withholds(tmp_path: Path, keyword: 
     assert verdict(original, a_release(**{keyword: "Quixotesson"}), tmp_path) == "echo"
 
 
+def test_an_address_that_a_rule_forgets_withholds(tmp_path: Path) -> None:
+    address = {"PatientAddress": "3 Measuring Road"}
+    assert verdict(an_instance(**address), a_release(**address), tmp_path) == "echo"
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("vr", ["UT", "UN", "OB"])
 def test_a_name_is_found_in_every_encoding_that_can_hold_it(encoding: str, vr: str) -> None:

@@ -28,3 +28,10 @@ def test_only_what_a_path_names_is_emptied_in_every_item() -> None:
     assert first.value == b"stays"
     assert second.items == [item(b""), item(b"")]
     assert sequence.items == [item(b"a"), item(b"b")], "what is remembered is left alone"
+
+
+def test_a_release_can_be_de_identified_again(tmp_path: Path) -> None:
+    once = released(an_instance(), tmp_path / "once")
+    twice = released(once, tmp_path / "twice")
+    assert twice.SOPInstanceUID != once.SOPInstanceUID
+    assert len(twice.DeidentificationMethodCodeSequence) > 1

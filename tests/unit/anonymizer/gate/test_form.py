@@ -107,6 +107,13 @@ def test_the_private_vr_of_an_implicit_release_is_the_tables(tmp_path: Path) -> 
     assert verdict(original, content, tmp_path, SAFE) == "passed"
 
 
+@pytest.mark.parametrize("vr", ["LO", "UT", "OB"])
+def test_an_echo_in_a_private_value_that_may_stay_empties_it(tmp_path: Path, vr: str) -> None:
+    value: object = b"Quixotesson " if vr == "OB" else "Quixotesson"
+    released = with_private(a_release(), SIEMENS, 0x0C, vr, value)
+    assert verdict(an_instance(), released, tmp_path, SAFE) == "emptied 0019100C"
+
+
 def test_a_creator_is_searched_but_for_makers(tmp_path: Path) -> None:
     named = Claims(private=frozenset({(0x0019, "Quixotesson", 1)}))
     released = with_private(a_release(), "Quixotesson", 1, "IS", "1000")
