@@ -9,13 +9,8 @@ from pacstream.errors import InputError
 from pacstream.messages import Dates
 from pacstream.pseudonyms import PROJECT
 from pacstream_anonymizer import shelf
-from pacstream_anonymizer.profile import (
-    FULL_DATES,
-    MODIFIED_DATES,
-    OPTIONS,
-    SAFE_PRIVATE,
-    Profile,
-)
+from pacstream_anonymizer.actions import FULL_DATES, MODIFIED_DATES, SAFE_PRIVATE
+from pacstream_anonymizer.profile import OPTIONS, Profile
 from pacstream_anonymizer.shelf import Shelf
 
 PREFIXES = ("retain_longitudinal_", "retain_", "clean_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+MANUFACTURER = 0x00080070
 PATIENT_NAME = 0x00100010
 PATIENT_ID = 0x00100020
 ISSUER_OF_PATIENT_ID = 0x00100021
@@ -130,6 +131,9 @@ TYPE_2 = frozenset(
 )
 """Attributes that image and RT IODs want present, empty or not."""
 
+CODE_LIST_DATES = frozenset({0x00080106, 0x00080107})
+"""Context Group Version and Local Version: when a list of codes was made."""
+
 NUMERIC_BULK = frozenset(
     {
         0x00281201,  # Red, Green, Blue, Alpha Palette Color Lookup Table Data
@@ -184,3 +188,31 @@ NEVER = frozenset(
 
 REMOVED_GROUPS = frozenset({0x0010, 0x0012, 0x0032, 0x0038, 0x4000, 0x4008, 0x4FFE, 0x4010})
 """Groups about patient, trial, request, visit and results: only what the profile names stays."""
+
+UNTOUCHABLE = MARKER_TAGS | {PATIENT_NAME, PATIENT_ID, CHARACTER_SET, METHOD_CODES}
+"""What a release says of itself and of its patient: no rule of a project changes it."""
+
+IMAGE_GROUP = 0x0028
+
+CORE = frozenset(
+    {
+        0x00080016,  # SOP Class, SOP Instance UID
+        0x00080018,
+        0x00080060,  # Modality
+        0x00180050,  # Slice Thickness
+        0x00180088,  # Spacing Between Slices
+        0x00185100,  # Patient Position
+        0x0020000D,  # Study, Series Instance UID
+        0x0020000E,
+        0x00200011,  # Series, Instance Number
+        0x00200013,
+        0x00200032,  # Image Position, Image Orientation (Patient)
+        0x00200037,
+        0x00200052,  # Frame of Reference UID
+        0x00209113,  # Plane Position, Plane Orientation Sequence
+        0x00209116,
+        0x52009229,  # Shared, Per-Frame Functional Groups Sequence
+        0x52009230,
+    }
+)
+"""What an instance can't do without, whatever an allow-list names."""

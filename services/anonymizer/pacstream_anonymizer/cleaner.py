@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
-from pacstream.errors import RejectedError
 from pacstream.memory import MISSING, Memory
-from pacstream_anonymizer import attributes, codes, text, values
+from pacstream_anonymizer import attributes, codes, descriptors, safe_private, text, values
+from pacstream_anonymizer.actions import Action, Decision
 from pacstream_anonymizer.dictionary import VR_BY_TAG, family
 from pacstream_anonymizer.encoding import Encoding
 from pacstream_anonymizer.parser import PIXEL_TAGS, Element
-from pacstream_anonymizer.profile import Action, Profile
+from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.values import Patient
 
 ROOM = 1 << 20
 """Bytes of elements to remember for each character set."""
+
+
+class Told(NamedTuple):
+    """What became of an element: tags from top level down to it, the rule, and what was done (an
+    action's name, `keep` if its value is as before, `remove` if nothing is left)."""
+
+    path: tuple[int, ...]
+    rule: str
+    done: str
+    old: bytes
+    """The value as it was."""
+
+
+Trail = Callable[[tuple[Told, ...]], None]
+"""Is told of each top-level element and all below it; of the same bytes with the same tuple."""
+
+
+class Scene(NamedTuple):
+    """Where an element stands: codecs for its text, who made the device, the tags above it; and
+    the list that is told, if any."""
+
+    codecs: tuple[str, ...] = ()
+    manufacturer: str = ""
+    path: tuple[int, ...] = ()
+    told: list[Told] | None = None
+
+
+TOP = Scene()
+
+
+class Treated(NamedTuple):
+    element: Element | None
+    told: tuple[Told, ...]
 
 
 @dataclass(frozen=True)
@@ -29,64 +63,117 @@ class Cleaner:
     profile: Profile
     patient: Patient
     encoding: Encoding
-    memories: dict[tuple[str, ...], Memory[Element | None]] = field(
-        default_factory=dict, repr=False
-    )
-
-    def __post_init__(self) -> None:
-        """Raises RejectedError for a profile that wants more than its options say."""
-        profile = self.profile
-        if profile.mode != "profile" or any(
-            (profile.rules, profile.regions, profile.modalities, profile.sop_classes)
-        ):
-            raise RejectedError(
-                "the engine has no rules, regions or lists of a project's own",
-                code="project_profile_unsupported",
-            )
+    trail: Trail | None = None
+    memories: dict[tuple[object, ...], Memory[Treated]] = field(default_factory=dict, repr=False)
 
     def data_set(
-        self, elements: list[Element], inherited: tuple[str, ...] = (), *, nested: bool = False
+        self, elements: list[Element], around: Scene = TOP, *, nested: bool = False
     ) -> list[Element]:
-        """What of `elements` may be released, clean; `inherited` are the codecs around an item."""
+        """What of `elements` may be released, clean; `around` is the scene of an item."""
+        scene = self._scene(elements, around)
+        kept: list[Element] = []
+        private: list[Element] = []
+        for element in elements:
+            if element.tag >> 16 & 1:
+                private.append(element)
+                continue
+            treated = self._remembered(element, "", scene)
+            if treated is not None:
+                kept.append(treated)
+        if private:
+            kept += self._private(private, scene)
+        return kept + self._concept(elements, scene) if nested else kept
+
+    def _scene(self, elements: list[Element], around: Scene) -> Scene:
         declared = value_of(elements, attributes.CHARACTER_SET)
-        codecs = text.encodings_of(declared) if declared is not None else inherited
-        kept = [self._remembered(element, codecs) for element in elements]
-        concept = self._concept(elements, codecs) if nested else []
-        return [element for element in kept if element is not None] + concept
+        if declared is not None:
+            around = around._replace(codecs=text.encodings_of(declared))
+        if self.profile.asks_manufacturer and not around.path:
+            made_by = value_of(elements, attributes.MANUFACTURER) or b""
+            around = around._replace(manufacturer=text.decode(made_by, around.codecs))
+        return around
 
-    def _remembered(self, element: Element, codecs: tuple[str, ...]) -> Element | None:
-        """All that decides is in the bytes and the character set, but for what is the same for the
-        whole cleaner."""
-        if not element.raw:
-            return self._element(element, codecs)
-        memory = self.memories.get(codecs)
-        if memory is None:
-            memory = self.memories[codecs] = Memory(ROOM)
-        known = memory.get(element.raw)
+    def _private(self, elements: list[Element], scene: Scene) -> list[Element]:
+        """Private elements that may stay, and the creators of just those (PS3.5 section 7.8)."""
+        blocks = safe_private.blocks_of(elements, scene.codecs)
+        kept: list[Element] = []
+        used: dict[int, str] = {}
+        for element in elements:
+            if safe_private.is_creator(element.tag):
+                continue
+            creator = safe_private.creator_of(element.tag, blocks)
+            treated = self._remembered(element, creator, scene)
+            if treated is not None:
+                kept.append(treated)
+                used[element.tag & 0xFFFF0000 | (element.tag & 0xFFFF) >> 8] = creator
+        return kept + [Element(tag, "LO", creator.encode()) for tag, creator in used.items()]
+
+    def _remembered(self, element: Element, creator: str, scene: Scene) -> Element | None:
+        """All that decides is in the bytes, the creator and the scene, but for what is the same
+        for the whole cleaner."""
+        if scene.path:
+            return self._treated(element, creator, scene)
+        memory = self._memory(creator, scene)
+        known = memory.get(element.raw) if element.raw else MISSING
         if known is MISSING:
-            known = self._element(element, codecs)
-            memory.put(element.raw, known)
-        return cast(Element | None, known)
+            told: list[Told] | None = None if self.trail is None else []
+            result = self._treated(element, creator, scene._replace(told=told))
+            known = Treated(result, tuple(told or ()))
+            if element.raw:
+                memory.put(element.raw, known)
+        treated = cast(Treated, known)
+        if self.trail is not None:
+            self.trail(treated.told)
+        return treated.element
 
-    def _element(self, element: Element, codecs: tuple[str, ...]) -> Element | None:
-        action = self.profile.action(element.tag)
-        if action in (Action.REMOVE, Action.CODE) or element.tag in PIXEL_TAGS:
+    def _memory(self, creator: str, scene: Scene) -> Memory[Treated]:
+        key = (creator, scene.codecs, scene.manufacturer)
+        memory = self.memories.get(key)
+        if memory is None:
+            memory = self.memories[key] = Memory(ROOM)
+        return memory
+
+    def _treated(self, element: Element, creator: str, scene: Scene) -> Element | None:
+        decision = self.profile.decide(element.tag, creator, scene.manufacturer)
+        result = self._element(element, decision, creator, scene)
+        if scene.told is not None:
+            done = decision.action.name.lower()
+            if result is None:
+                done = "remove"
+            elif element.items is None and result.value == element.value:
+                done = "keep"
+            path = (*scene.path, element.tag)
+            scene.told.append(Told(path, decision.rule, done, element.value))
+        return result
+
+    def _element(
+        self, element: Element, decision: Decision, creator: str, scene: Scene
+    ) -> Element | None:
+        if decision.action in (Action.REMOVE, Action.CODE) or element.tag in PIXEL_TAGS:
             return None
-        meant = VR_BY_TAG[element.tag]
+        meant = self._meant_vr(element, creator)
         vr = self._written_vr(element.vr, meant)
         if vr is None or (element.items is None) != (meant != "SQ"):
             return None
         if element.items is not None:
-            return self._sequence(element, action, codecs)
-        value = self._value(action, element, meant, codecs)
+            return self._sequence(element, decision.action, scene)
+        value = self._value(decision, element, meant, scene)
         return None if value is None else Element(element.tag, vr, value)
+
+    def _meant_vr(self, element: Element, creator: str) -> str:
+        """The dictionary's VR; of a private element the table's, else what the file says."""
+        if not creator:
+            return VR_BY_TAG.get(element.tag, "")
+        key = (element.tag >> 16, creator, element.tag & 0xFF)
+        told = "" if element.vr == "UN" else element.vr
+        return safe_private.rows().get(key, told)
 
     def _written_vr(self, vr: str, meant: str) -> str | None:
         """The VR to write, or None if the file's can't be what the dictionary says.
 
         An UN of a known tag gets its VR back; UN values are little endian (PS3.5 section 6.2.2).
         """
-        if vr == "UN":
+        if vr in ("UN", ""):
             if not self.encoding.little:
                 return None
             vr = meant
@@ -94,19 +181,28 @@ class Cleaner:
             return None
         return vr if family(vr) == family(meant) else None
 
-    def _sequence(
-        self, element: Element, action: Action, codecs: tuple[str, ...]
-    ) -> Element | None:
+    def _sequence(self, element: Element, action: Action, scene: Scene) -> Element | None:
         if action is Action.EMPTY:
             return Element(element.tag, "SQ", items=[])
-        if action is not Action.CLEAN:
+        if action not in (Action.CLEAN, Action.KEEP):
             return None
-        items = [self.data_set(item, codecs, nested=True) for item in element.items or []]
+        inside = scene._replace(path=(*scene.path, element.tag))
+        items = [self.data_set(item, inside, nested=True) for item in element.items or []]
         return Element(element.tag, "SQ", items=items)
 
     def _value(
-        self, action: Action, element: Element, meant: str, codecs: tuple[str, ...]
+        self, decision: Decision, element: Element, meant: str, scene: Scene
     ) -> bytes | None:
+        action = decision.action
+        if action is Action.WORDS:
+            words = descriptors.cleaned(
+                text.decode(element.value, scene.codecs), self.profile.vocabulary
+            )
+            if words:
+                return words.encode("utf-8")
+            action = decision.otherwise
+        if action is Action.REMOVE:
+            return None
         if action is Action.EMPTY:
             return b""
         if action is Action.DUMMY:
@@ -114,15 +210,19 @@ class Cleaner:
             return None if dummy is None else dummy.encode("ascii")
         if action is Action.PSEUDONYM:
             return self.patient.pseudonym.encode("ascii")
+        if action is Action.REPLACE:
+            return values.replacement(meant, decision.value)
         if action is Action.TEXT:
-            checked = values.technical(element.tag, text.decode(element.value, codecs))
+            checked = values.technical(element.tag, text.decode(element.value, scene.codecs))
             return None if checked is None else checked.encode("utf-8")
+        if action is Action.KEEP:
+            return values.kept(meant, element.value, scene.codecs)
         return values.clean(element.tag, meant, element.value, self.patient)
 
-    def _concept(self, elements: list[Element], codecs: tuple[str, ...]) -> list[Element]:
+    def _concept(self, elements: list[Element], scene: Scene) -> list[Element]:
         """The code of an item, whole or not at all: its parts only make sense together."""
         given = {
-            element.tag: text.decode(element.value, codecs)
+            element.tag: text.decode(element.value, scene.codecs)
             for element in elements
             if element.tag in attributes.CODE_TAGS and element.items is None
         }

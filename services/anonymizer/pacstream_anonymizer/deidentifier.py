@@ -23,6 +23,7 @@ from pacstream.memory import ROOM, Memory
 from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import markers, triage
+from pacstream_anonymizer.actions import FULL_DATES, RETAIN_UIDS
 from pacstream_anonymizer.cleaner import Cleaner
 from pacstream_anonymizer.codestream import check_fragments
 from pacstream_anonymizer.encoding import Encoding, encoding_of
@@ -159,7 +160,7 @@ class Release:
             _check_kind(original, identity.sop_class_uid, waiver)
             subject = self._subject(identity)
             cleaned = self._cleaned(original, subject)
-            released_uid = self.key.uid(identity.sop_instance_uid)
+            released_uid = self._released_uid(identity.sop_instance_uid)
             head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
             data_set = self._passed(original, head, cleaned, source, content)
             if self.look is not None and original.pixels and (reason := self.look(source)):
@@ -201,11 +202,19 @@ class Release:
             self.folders[subject] = self.folder(subject)
         return self.folders[subject]
 
+    def _released_uid(self, uid: str) -> str:
+        return uid if RETAIN_UIDS in self.profile.options else self.key.uid(uid)
+
+    def _patient(self, subject: Subject) -> Patient:
+        kept = FULL_DATES in self.profile.options
+        days = 0 if kept else subject.shift_days(self.key)
+        return Patient(self.key, subject.name(self.key), days)
+
     def _cleaned(self, original: Original, subject: Subject) -> list[Element]:
         encoding = original.encoding
         cleaner = self.cleaners.get((subject, encoding))
         if cleaner is None:
-            patient = Patient(self.key, subject.name(self.key), subject.shift_days(self.key))
+            patient = self._patient(subject)
             cleaner = Cleaner(self.profile, patient, encoding)
             self.cleaners[subject, encoding] = cleaner
         cleaned = cleaner.data_set(original.elements)

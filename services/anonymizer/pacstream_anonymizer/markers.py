@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from pacstream import __version__
 from pacstream_anonymizer import attributes, text
-from pacstream_anonymizer.parser import Element
-from pacstream_anonymizer.profile import (
+from pacstream_anonymizer.actions import (
+    CLEAN_DESCRIPTORS,
+    DEVICE_IDENTITY,
+    FULL_DATES,
+    INSTITUTION_IDENTITY,
     MODIFIED_DATES,
     RETAIN_PATIENT_CHARACTERISTICS,
-    Profile,
+    RETAIN_UIDS,
+    SAFE_PRIVATE,
 )
+from pacstream_anonymizer.parser import Element
+from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.table import EDITION
 
 BASIC = ("113100", "Basic Application Confidentiality Profile")
 OPTION_CODES = {
+    CLEAN_DESCRIPTORS: ("113105", "Clean Descriptors Option"),
+    FULL_DATES: ("113106", "Retain Longitudinal Temporal Information Full Dates Option"),
     MODIFIED_DATES: (
         "113107",
         "Retain Longitudinal Temporal Information Modified Dates Option",
     ),
     RETAIN_PATIENT_CHARACTERISTICS: ("113108", "Retain Patient Characteristics Option"),
+    DEVICE_IDENTITY: ("113109", "Retain Device Identity Option"),
+    RETAIN_UIDS: ("113110", "Retain UIDs Option"),
+    SAFE_PRIVATE: ("113111", "Retain Safe Private Option"),
+    INSTITUTION_IDENTITY: ("113112", "Retain Institution Identity Option"),
 }
+"""CID 7050 (PS3.16) for the options that run on every instance."""
 
 
 def method(profile: Profile) -> str:
@@ -44,7 +57,6 @@ def mark(elements: list[Element], profile: Profile, pseudonym: str) -> list[Elem
         if element.tag == attributes.METHOD_CODES
         for item in element.items or []
     ]
-    dates = "MODIFIED" if MODIFIED_DATES in profile.options else "REMOVED"
     claims = [BASIC, *_claimed(profile)]
     written = [
         Element(attributes.CHARACTER_SET, "CS", text.UTF_8.encode()),
@@ -53,10 +65,17 @@ def mark(elements: list[Element], profile: Profile, pseudonym: str) -> list[Elem
         Element(attributes.PATIENT_IDENTITY_REMOVED, "CS", b"YES"),
         Element(attributes.METHOD, "LO", method(profile).encode()),
         Element(attributes.METHOD_CODES, "SQ", items=earlier + [_code(*claim) for claim in claims]),
-        Element(attributes.TEMPORAL_INFORMATION, "CS", dates.encode()),
+        Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(profile).encode()),
     ]
     replaced = {element.tag for element in written}
     return [element for element in elements if element.tag not in replaced] + written
+
+
+def _dates(profile: Profile) -> str:
+    """PS3.3 section C.12.1.4, Longitudinal Temporal Information Modified."""
+    if FULL_DATES in profile.options:
+        return "UNMODIFIED"
+    return "MODIFIED" if MODIFIED_DATES in profile.options else "REMOVED"
 
 
 def _code(value: str, meaning: str) -> list[Element]:

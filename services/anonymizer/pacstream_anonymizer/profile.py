@@ -1,5 +1,4 @@
-"""What is done with an attribute: Table E.1-1 with its options first, then reviewed lists, then the
-VR. Decided by tag, never by keyword; what nothing decides is removed."""
+"""What a project wants: the Basic Profile with the options that are on, and its own rules."""
 
 from __future__ import annotations
 
@@ -7,46 +6,42 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass, fields
-from enum import Enum, auto
 from typing import Literal
 
 from pacstream.errors import InputError
-from pacstream_anonymizer import attributes, table
-from pacstream_anonymizer.dictionary import BULK_VRS, FREE_TEXT_VRS, VR_BY_TAG
-
-RETAIN_PATIENT_CHARACTERISTICS = "retain_patient_characteristics"
-MODIFIED_DATES = "retain_longitudinal_modified_dates"
-FULL_DATES = "retain_longitudinal_full_dates"
-SAFE_PRIVATE = "retain_safe_private"
+from pacstream_anonymizer import attributes, safe_private
+from pacstream_anonymizer.actions import (
+    CLEAN_DESCRIPTORS,
+    DESCRIBING,
+    DEVICE_IDENTITY,
+    FULL_DATES,
+    INSTITUTION_IDENTITY,
+    MODIFIED_DATES,
+    RETAIN_PATIENT_CHARACTERISTICS,
+    RETAIN_UIDS,
+    SAFE_PRIVATE,
+    Action,
+    Decision,
+    decide,
+)
+from pacstream_anonymizer.dictionary import VR_BY_TAG
 
 OPTIONS = frozenset(
     {
         SAFE_PRIVATE,
-        "retain_uids",
-        "retain_device_identity",
-        "retain_institution_identity",
+        RETAIN_UIDS,
+        DEVICE_IDENTITY,
+        INSTITUTION_IDENTITY,
         RETAIN_PATIENT_CHARACTERISTICS,
         FULL_DATES,
         MODIFIED_DATES,
-        "clean_descriptors",
+        CLEAN_DESCRIPTORS,
         "clean_structured_content",
         "clean_graphics",
         "clean_pixel_data",
     }
 )
 """The options of PS3.15 Annex E, named as the columns of the table."""
-
-
-class Action(Enum):
-    REMOVE = auto()
-    EMPTY = auto()
-    DUMMY = auto()
-    PSEUDONYM = auto()
-    CODE = auto()
-    TEXT = auto()
-    """Decode, check and rewrite."""
-    CLEAN = auto()
-    """What the VR asks for: map UIDs, shift dates, check numbers and codes, descend into items."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,17 @@ class Rule:
     private_creator: str = ""
     value: str = ""
     manufacturer: str = ""
+
+    def names(self, tag: int, creator: str, manufacturer: str) -> bool:
+        """Whether the rule is for an attribute, private if it has a creator, of such a device."""
+        if creator != self.private_creator:
+            return False
+        if not manufacturer.strip().casefold().startswith(self.manufacturer.casefold()):
+            return False
+        number = f"{tag:08X}"
+        if creator:
+            number = f"{number[:4]}XX{number[6:]}"
+        return all(want in ("X", got) for want, got in zip(self.tag.upper(), number, strict=True))
 
 
 @dataclass(frozen=True)
@@ -118,79 +124,73 @@ class Profile:
         text = json.dumps(content, default=vars, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @functools.cached_property
+    def asks_manufacturer(self) -> bool:
+        """Whether a decision may depend on who made the device."""
+        return any(rule.manufacturer for rule in self.rules)
+
+    @property
+    def private_keys(self) -> frozenset[tuple[int, str, int]]:
+        """Group, creator and low byte of the private attributes that rules let through."""
+        return frozenset(
+            (int(rule.tag[:4], 16), rule.private_creator, int(rule.tag[6:], 16))
+            for rule in self.rules
+            if rule.private_creator and rule.action in ("keep", "replace", "clean")
+        )
+
+    def decide(self, tag: int, creator: str = "", manufacturer: str = "") -> Decision:
+        """The decision on an attribute: the last rule that names it, else table and lists.
+
+        A private attribute has a `creator`; without one nothing says what it is.
+        """
+        if tag in attributes.UNTOUCHABLE or tag & 0xFFFF == 0 or tag >> 16 < 0x0008:
+            return decide(tag, self.options)
+        for number, rule in reversed(list(enumerate(self.rules, 1))):
+            if rule.names(tag, creator, manufacturer):
+                return _decision_of(rule, number, tag)
+        if tag >> 16 & 1:
+            return _private(tag, creator, self.options)
+        decision = decide(tag, self.options)
+        if self.mode == "allow_list" and not _is_needed(tag, decision):
+            return Decision(Action.REMOVE, "allow_list")
+        return decision
+
     def action(self, tag: int) -> Action:
-        """The action for `tag`, by the dictionary's VR."""
-        return _action(tag, self.options)
+        """What is done with a standard attribute of any device."""
+        return self.decide(tag).action
 
 
-DEFAULT = Profile(frozenset({RETAIN_PATIENT_CHARACTERISTICS, MODIFIED_DATES}))
-
-
-@functools.cache
-def _action(tag: int, options: frozenset[str]) -> Action:
+def _decision_of(rule: Rule, number: int, tag: int) -> Decision:
     vr = VR_BY_TAG.get(tag, "")
-    if _is_never_released(tag, vr):
-        return Action.REMOVE
-    if tag in (attributes.PATIENT_NAME, attributes.PATIENT_ID):
-        return Action.PSEUDONYM
-    if tag == attributes.METHOD_CODES:
-        return Action.CLEAN
-    if tag in attributes.CODE_TAGS:
-        return Action.CODE
-    row = table.rows().get(tag)
-    return _unlisted(tag, vr) if row is None else _listed(tag, vr, row, options)
+    action = {
+        "keep": Action.KEEP,
+        "remove": Action.REMOVE,
+        "empty": Action.EMPTY,
+        "replace": Action.REPLACE,
+        "clean": Action.WORDS if vr in DESCRIBING else Action.CLEAN,
+    }[rule.action]
+    return Decision(action, f"profile:{number}", Action.REMOVE, rule.value)
 
 
-def _is_never_released(tag: int, vr: str) -> bool:
-    group = tag >> 16
+def _private(tag: int, creator: str, options: frozenset[str]) -> Decision:
+    key = (tag >> 16, creator, tag & 0xFF)
+    if SAFE_PRIVATE in options and key in safe_private.rows():
+        text = safe_private.rows()[key] in DESCRIBING
+        rule = f"E3.10.1:{tag >> 16:04X}xx{tag & 0xFF:02X}"
+        return Decision(Action.WORDS if text else Action.CLEAN, rule)
+    return Decision(Action.REMOVE, "private")
+
+
+def _is_needed(tag: int, decision: Decision) -> bool:
+    """Without these an instance is none, or no image; what is emptied tells nothing."""
     return (
-        group % 2 == 1
-        or group < 0x0008
-        or group & 0xFF00 in (0x5000, 0x6000, 0xFF00)
-        or tag & 0xFFFF == 0
-        or not vr
-        or tag == attributes.CHARACTER_SET
-        or tag in attributes.NEVER
-        or tag in attributes.MARKER_TAGS
+        tag in attributes.CORE
+        or tag >> 16 == attributes.IMAGE_GROUP
+        or decision.action in (Action.EMPTY, Action.PSEUDONYM, Action.CODE)
     )
 
 
-def _listed(tag: int, vr: str, row: table.Row, options: frozenset[str]) -> Action:
-    if (
-        RETAIN_PATIENT_CHARACTERISTICS in options
-        and row.options.get(RETAIN_PATIENT_CHARACTERISTICS) == "K"
-        and vr not in FREE_TEXT_VRS
-    ):
-        return Action.CLEAN
-    if MODIFIED_DATES in options and MODIFIED_DATES in row.options:
-        if vr in ("DA", "DT", "TM"):
-            return Action.CLEAN
-        if tag == attributes.TIMEZONE_OFFSET:
-            return Action.TEXT
-    choices = row.basic.split("/")
-    if "U" in choices or "U*" in choices:
-        return Action.CLEAN
-    return _required(tag, choices)
-
-
-def _required(tag: int, choices: list[str]) -> Action:
-    """X, Z or D by what the IODs want of the attribute (PS3.15 section E.1.1)."""
-    if tag in attributes.TYPE_1 and "D" in choices:
-        return Action.DUMMY
-    if tag in attributes.TYPE_2 and "Z" in choices:
-        return Action.EMPTY
-    if "X" in choices:
-        return Action.REMOVE
-    return Action.EMPTY if "Z" in choices else Action.DUMMY
-
-
-def _unlisted(tag: int, vr: str) -> Action:
-    if tag >> 16 in attributes.REMOVED_GROUPS:
-        return Action.REMOVE
-    if tag in attributes.TECHNICAL_TEXT:
-        return Action.TEXT
-    if vr in FREE_TEXT_VRS:
-        return _required(tag, ["X", "Z", "D"])
-    if vr[:2] in BULK_VRS or vr == "UN" or " or OW" in vr:
-        return Action.CLEAN if tag in attributes.NUMERIC_BULK else Action.REMOVE
-    return Action.CLEAN
+DEFAULT = Profile(
+    frozenset({SAFE_PRIVATE, RETAIN_PATIENT_CHARACTERISTICS, MODIFIED_DATES, CLEAN_DESCRIPTORS}),
+    name="research",
+)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pacstream.pseudonyms import ProjectKey, shifted_date
 from pacstream_anonymizer.attributes import CLASS_UIDS, TIMEZONE_OFFSET
-from pacstream_anonymizer.dictionary import BULK_VRS, NUMBER_SIZES
+from pacstream_anonymizer.dictionary import BULK_VRS, NUMBER_SIZES, STRING_VRS
+from pacstream_anonymizer.text import decode
 
 REMOVED = "REMOVED"
 STANDARD_ROOT = "1.2.840.10008."
@@ -24,7 +25,23 @@ TECHNICAL = re.compile(r"[^\x00-\x1f\x7f^=]{0,64}")
 OLDEST = {"Y": 90, "M": 90 * 12}
 """Ages from here on are given as 090Y (HIPAA safe harbour)."""
 
-DUMMIES = {"LO": REMOVED, "SH": REMOVED, "ST": REMOVED, "LT": REMOVED, "UT": REMOVED, "UC": REMOVED}
+DUMMIES = {
+    "AE": REMOVED,
+    "CS": REMOVED,
+    "DA": "19000101",
+    "DT": "19000101000000",
+    "LO": REMOVED,
+    "LT": REMOVED,
+    "PN": REMOVED,
+    "SH": REMOVED,
+    "ST": REMOVED,
+    "TM": "000000",
+    "UC": REMOVED,
+    "UT": REMOVED,
+}
+"""What stands where an IOD wants a value (PS3.15 section E.1.1)."""
+
+LONGEST = {"AE": 16, "CS": 16, "LO": 64, "SH": 16, "PN": 64}
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,24 @@ def _clean_one(tag: int, vr: str, text: str, patient: Patient) -> str | None:
         return capped_age(text)
     pattern = {"TM": TIME, "CS": CODE_STRING, "IS": INTEGER, "DS": DECIMAL}[vr]
     return text if not text or pattern.fullmatch(text) else None
+
+
+def kept(vr: str, value: bytes, codecs: tuple[str, ...]) -> bytes | None:
+    """The value as it is, text in UTF-8; None for numbers that are not of their VR's size."""
+    if vr[:2] in NUMBER_SIZES and " or OW" not in vr:
+        return value if len(value) % NUMBER_SIZES[vr[:2]] == 0 else None
+    if vr[:2] in BULK_VRS or " or OW" in vr:
+        return value
+    if vr == "UI":
+        return value.strip(b" \0")
+    return decode(value, codecs).encode("utf-8")
+
+
+def replacement(vr: str, text: str) -> bytes | None:
+    """A project's own text in place of a value; None if the VR is none of text."""
+    if vr not in STRING_VRS:
+        return None
+    return text[: LONGEST.get(vr)].encode("utf-8")
 
 
 def mapped_uid(tag: int, uid: str, key: ProjectKey) -> str | None:

@@ -12,6 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pacstream.messages import Actions, Order, Series
 from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer.deidentifier import Released, Withheld, deidentify_instance
+from pacstream_anonymizer.profile import DEFAULT, Profile
 
 KEY = ProjectKey(bytes(range(32)))
 STUDY, SERIES, INSTANCE = "1.2.826.0.1.77.1", "1.2.826.0.1.77.1.2", "1.2.826.0.1.77.1.2.3"
@@ -90,24 +91,34 @@ def order_for(data_set: Dataset, out: Path = Path("out"), **changes: Any) -> Ord
 
 
 def result_of(
-    data_set: Dataset, folder: Path, transfer_syntax: str = ExplicitVRLittleEndian
+    data_set: Dataset,
+    folder: Path,
+    transfer_syntax: str = ExplicitVRLittleEndian,
+    profile: Profile = DEFAULT,
 ) -> Released | Withheld:
     source = saved(data_set, folder / "in" / "source.dcm", transfer_syntax)
-    return deidentify_instance(source, order_for(data_set), KEY, folder / "out")
+    order = order_for(data_set)
+    return deidentify_instance(source, order, KEY, folder / "out", profile=profile)
 
 
 def released_path(
-    data_set: Dataset, folder: Path, transfer_syntax: str = ExplicitVRLittleEndian
+    data_set: Dataset,
+    folder: Path,
+    transfer_syntax: str = ExplicitVRLittleEndian,
+    profile: Profile = DEFAULT,
 ) -> Path:
-    result = result_of(data_set, folder, transfer_syntax)
+    result = result_of(data_set, folder, transfer_syntax, profile)
     assert isinstance(result, Released), result
     return result.path
 
 
 def released(
-    data_set: Dataset, folder: Path, transfer_syntax: str = ExplicitVRLittleEndian
+    data_set: Dataset,
+    folder: Path,
+    transfer_syntax: str = ExplicitVRLittleEndian,
+    profile: Profile = DEFAULT,
 ) -> Dataset:
-    return dcmread(released_path(data_set, folder, transfer_syntax))
+    return dcmread(released_path(data_set, folder, transfer_syntax, profile))
 
 
 def reason(data_set: Dataset, folder: Path) -> str:

@@ -14,10 +14,11 @@ from pydicom.data import get_testdata_files
 
 from pacstream.errors import RejectedError, RetryLaterError
 from pacstream_anonymizer import markers, refusal
+from pacstream_anonymizer.actions import Action, Decision
 from pacstream_anonymizer.attributes import TECHNICAL_TEXT
 from pacstream_anonymizer.cleaner import Cleaner
 from pacstream_anonymizer.deidentifier import Released, Withheld, deidentify_instance
-from pacstream_anonymizer.profile import Action, Profile
+from pacstream_anonymizer.profile import Profile
 from tests.unit.anonymizer.instances import (
     KEY,
     an_instance,
@@ -176,16 +177,18 @@ def test_the_gate_catches_one_identifier_that_a_rule_forgets(
 ) -> None:
     given = an_instance(StudyID="MRN-88213")
     forgotten = given[keyword].tag
-    asked = Profile.action
+    asked = Profile.decide
 
-    def action(self: Profile, tag: int) -> Action:
-        return Action.CLEAN if tag == forgotten else asked(self, tag)
+    def decide(self: Profile, tag: int, creator: str = "", manufacturer: str = "") -> Decision:
+        if tag == forgotten:
+            return Decision(Action.CLEAN, "forgotten")
+        return asked(self, tag, creator, manufacturer)
 
-    monkeypatch.setattr(Profile, "action", action)
+    monkeypatch.setattr(Profile, "decide", decide)
     monkeypatch.setattr(
         Cleaner,
         "_value",
-        lambda self, action, element, meant, codecs: (
+        lambda self, decision, element, meant, scene: (
             element.value if element.tag == forgotten else b""
         ),
     )

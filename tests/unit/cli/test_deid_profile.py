@@ -7,14 +7,8 @@ import pytest
 from pacstream.errors import InputError
 from pacstream.messages import Dates
 from pacstream_anonymizer import table
-from pacstream_anonymizer.profile import (
-    DEFAULT,
-    FULL_DATES,
-    MODIFIED_DATES,
-    OPTIONS,
-    SAFE_PRIVATE,
-    Profile,
-)
+from pacstream_anonymizer.actions import FULL_DATES, MODIFIED_DATES, SAFE_PRIVATE
+from pacstream_anonymizer.profile import DEFAULT, OPTIONS, Profile
 from pacstream_cli.deid_profile import chosen, dates_of, named_options, short
 
 

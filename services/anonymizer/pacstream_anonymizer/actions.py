@@ -1,0 +1,152 @@
+"""What is done with an attribute: Table E.1-1 with its options first, then reviewed lists, then the
+VR. Decided by tag, never by keyword; what nothing decides is removed."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from pacstream_anonymizer import attributes, table
+from pacstream_anonymizer.dictionary import BULK_VRS, FREE_TEXT_VRS, VR_BY_TAG
+
+SAFE_PRIVATE = "retain_safe_private"
+RETAIN_UIDS = "retain_uids"
+DEVICE_IDENTITY = "retain_device_identity"
+INSTITUTION_IDENTITY = "retain_institution_identity"
+RETAIN_PATIENT_CHARACTERISTICS = "retain_patient_characteristics"
+FULL_DATES = "retain_longitudinal_full_dates"
+MODIFIED_DATES = "retain_longitudinal_modified_dates"
+CLEAN_DESCRIPTORS = "clean_descriptors"
+
+DATES = frozenset({"DA", "DT", "TM"})
+DESCRIBING = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
+"""VRs of texts that may describe; PN, AE and UR always point at somebody or something."""
+
+
+class Action(Enum):
+    REMOVE = auto()
+    EMPTY = auto()
+    DUMMY = auto()
+    PSEUDONYM = auto()
+    CODE = auto()
+    TEXT = auto()
+    """Decode, check and rewrite."""
+    WORDS = auto()
+    """Known words only."""
+    CLEAN = auto()
+    """What the VR asks for: map UIDs, shift dates, check numbers and codes, descend into items."""
+    KEEP = auto()
+    """As it is, in UTF-8; of a sequence the items are cleaned."""
+    REPLACE = auto()
+    """The decision's `value` instead."""
+
+
+class Decision(NamedTuple):
+    """`rule` is what the audit calls it; `otherwise` is for text of which no known word is left."""
+
+    action: Action
+    rule: str
+    otherwise: Action = Action.REMOVE
+    value: str = ""
+
+
+def decide(tag: int, options: frozenset[str]) -> Decision:
+    """The decision on a standard attribute, by the dictionary's VR."""
+    vr = VR_BY_TAG.get(tag, "")
+    never = _never_released(tag, vr)
+    if never:
+        return Decision(Action.REMOVE, never)
+    if tag in (attributes.PATIENT_NAME, attributes.PATIENT_ID):
+        return Decision(Action.PSEUDONYM, f"E1.1:{tag:08X}")
+    if tag == attributes.METHOD_CODES:
+        return Decision(Action.CLEAN, "list:markers")
+    if tag in attributes.CODE_TAGS:
+        return Decision(Action.CODE, "list:codes")
+    row = table.rows().get(tag)
+    return _unlisted(tag, vr, options) if row is None else _listed(tag, vr, row, options)
+
+
+def _never_released(tag: int, vr: str) -> str:
+    """The rule by which no option ever lets the attribute through; empty if there is none."""
+    group = tag >> 16
+    if group % 2 == 1:
+        return "private"
+    if group < 0x0008 or tag & 0xFFFF == 0:
+        return "list:not_of_a_data_set"
+    if group & 0xFF00 in (0x5000, 0x6000, 0xFF00):
+        return "list:repeating_groups"
+    if not vr:
+        return f"E1.1:{tag:08X}" if tag in table.rows() else "unknown"
+    if tag == attributes.CHARACTER_SET or tag in attributes.MARKER_TAGS:
+        return "list:markers"
+    return "list:never" if tag in attributes.NEVER else ""
+
+
+def _listed(tag: int, vr: str, row: table.Row, options: frozenset[str]) -> Decision:
+    rule = f"E1.1:{tag:08X}"
+    choices = row.basic.split("/")
+    basic = _basic(tag, choices)
+    for option in sorted(options & row.options.keys()):
+        action = _optional(option, tag, vr, row.options[option])
+        if action is not None:
+            return Decision(action, f"{rule}:{option}", basic)
+    return Decision(basic, rule)
+
+
+def _basic(tag: int, choices: list[str]) -> Action:
+    return Action.CLEAN if "U" in choices or "U*" in choices else _required(tag, choices)
+
+
+def _optional(option: str, tag: int, vr: str, code: str) -> Action | None:
+    """What an option wants of a row that it names with `code`; None: no more than the profile."""
+    if option in (FULL_DATES, MODIFIED_DATES):
+        if tag == attributes.TIMEZONE_OFFSET:
+            return Action.TEXT
+        if tag in attributes.CODE_LIST_DATES:
+            return Action.KEEP
+        return Action.CLEAN if vr in DATES or vr == "SQ" else None
+    if vr in DATES:
+        return None
+    if vr == "SQ":
+        return Action.CLEAN
+    if option == RETAIN_UIDS:
+        return Action.KEEP
+    if option in (DEVICE_IDENTITY, INSTITUTION_IDENTITY):
+        return Action.KEEP if code == "K" else None
+    if option == RETAIN_PATIENT_CHARACTERISTICS and vr not in FREE_TEXT_VRS:
+        return Action.CLEAN
+    if option in (RETAIN_PATIENT_CHARACTERISTICS, CLEAN_DESCRIPTORS):
+        return Action.WORDS if vr in DESCRIBING else None
+    return None
+
+
+def _required(tag: int, choices: list[str]) -> Action:
+    """X, Z or D by what the IODs want of the attribute (PS3.15 section E.1.1)."""
+    if tag in attributes.TYPE_1 and "D" in choices:
+        return Action.DUMMY
+    if tag in attributes.TYPE_2 and "Z" in choices:
+        return Action.EMPTY
+    if "X" in choices:
+        return Action.REMOVE
+    return Action.EMPTY if "Z" in choices else Action.DUMMY
+
+
+def _unlisted(tag: int, vr: str, options: frozenset[str]) -> Decision:
+    rule = f"vr:{vr[:2]}"
+    if tag >> 16 in attributes.REMOVED_GROUPS:
+        return Decision(Action.REMOVE, f"list:group_{tag >> 16:04X}")
+    if tag in attributes.TECHNICAL_TEXT:
+        return Decision(Action.TEXT, "list:technical_text")
+    if vr in FREE_TEXT_VRS:
+        required = _required(tag, ["X", "Z", "D"])
+        if CLEAN_DESCRIPTORS in options and vr in DESCRIBING:
+            return Decision(Action.WORDS, f"{rule}:{CLEAN_DESCRIPTORS}", required)
+        return Decision(required, rule)
+    if vr in DATES and not options & {FULL_DATES, MODIFIED_DATES}:
+        return Decision(_required(tag, ["X", "Z"]), rule)
+    if vr == "UI" and RETAIN_UIDS in options:
+        return Decision(Action.KEEP, f"{rule}:{RETAIN_UIDS}")
+    if vr[:2] in BULK_VRS or vr == "UN" or " or OW" in vr:
+        numbers = tag in attributes.NUMERIC_BULK
+        return Decision(Action.CLEAN if numbers else Action.REMOVE, "list:numeric_bulk")
+    return Decision(Action.CLEAN, rule)
