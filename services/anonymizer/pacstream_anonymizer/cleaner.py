@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
+from pacstream.errors import RejectedError
 from pacstream.memory import MISSING, Memory
 from pacstream_anonymizer import attributes, codes, descriptors, safe_private, text, values
 from pacstream_anonymizer.actions import Action, Decision
@@ -65,6 +66,15 @@ class Cleaner:
     encoding: Encoding
     trail: Trail | None = None
     memories: dict[tuple[object, ...], Memory[Treated]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises RejectedError for a profile that wants what the engine can't do."""
+        profile = self.profile
+        if profile.regions or profile.modalities or profile.sop_classes:
+            raise RejectedError(
+                "the engine has no regions and no lists of modalities or SOP classes",
+                code="project_profile_unsupported",
+            )
 
     def data_set(
         self, elements: list[Element], around: Scene = TOP, *, nested: bool = False
