@@ -102,8 +102,6 @@ def _optional(option: str, tag: int, vr: str, code: str) -> Action | None:
     if option in (FULL_DATES, MODIFIED_DATES):
         if tag == attributes.TIMEZONE_OFFSET:
             return Action.TEXT
-        if tag in attributes.CODE_LIST_DATES:
-            return Action.KEEP
         return Action.CLEAN if vr in DATES or vr == "SQ" else None
     if vr in DATES:
         return None

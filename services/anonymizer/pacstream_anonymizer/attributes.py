@@ -131,9 +131,6 @@ TYPE_2 = frozenset(
 )
 """Attributes that image and RT IODs want present, empty or not."""
 
-CODE_LIST_DATES = frozenset({0x00080106, 0x00080107})
-"""Context Group Version and Local Version: when a list of codes was made."""
-
 NUMERIC_BULK = frozenset(
     {
         0x00281201,  # Red, Green, Blue, Alpha Palette Color Lookup Table Data

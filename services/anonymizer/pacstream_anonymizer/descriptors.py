@@ -15,11 +15,12 @@ LONGEST_TEXT = 1024
 MOST_NUMBERS_IN_A_ROW = 2
 """Three numbers in a row may be a date, a time or a telephone number."""
 
-RUN = re.compile(r"\d+[.,]\d+[^\W_]*|[^\W_]+")
+RUN = re.compile(r"(?i:\bw/(?:w?o\b|(?=\s)))|\d+[.,]\d+[^\W_]*|[^\W_]+")
 PIECE = re.compile(r"[A-Z]{1,2}\d{1,2}(?![a-z\d])|\d+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[A-Z]")
 NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{1,3})?", re.ASCII)
 WITH_UNIT = re.compile(
-    r"\d{1,4}(?:[.,]\d{1,3})?(?:mm|cm|ms|s|sec|min|kv|kvp|ma|mas|kev|gy|t|hz|p)", re.ASCII
+    r"\d{1,4}(?:[.,]\d{1,3})?(?:mm|cm|ms|s|sec|min|kv|kvp|ma|mas|kev|gy|t|hz|p|ml|mg|mmol|bq|mbq)",
+    re.ASCII,
 )
 B_VALUE = re.compile(r"b\d{1,4}", re.ASCII)
 DEVICE_WORD = re.compile(

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from pydicom.datadict import DicomDictionary
 
-VR_BY_TAG: dict[int, str] = {
+NEWER = {
+    **dict.fromkeys((0x00100012, 0x00100013, 0x00100016, 0x00100042, 0x00100045), "LT"),
+    **dict.fromkeys((0x00081301, 0x00081302, 0x00081303, 0x00081304, 0x00100011), "SQ"),
+    **dict.fromkeys((0x00100014, 0x00100015, 0x00100041, 0x00100043, 0x00100044), "SQ"),
+    **dict.fromkeys((0x0040A034, 0x0040A035, 0x0040B034, 0x0040B036), "DT"),
+    **dict.fromkeys((0x0040B03B, 0x0040B03F, 0x3004007F), "LO"),
+    **dict.fromkeys((0x00100047, 0x0040E012), "UR"),
+    0x00100046: "SQ",
+    0x00102162: "UC",
+}
+"""Attributes of Table E.1-1 that pydicom 3.0's dictionary lacks (PS3.6 2026d)."""
+
+VR_BY_TAG: dict[int, str] = NEWER | {
     int(tag): str(entry[0])
     for tag, entry in DicomDictionary.items()
     if entry[0] not in ("NONE", "OB or NONE")

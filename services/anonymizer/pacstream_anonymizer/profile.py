@@ -129,15 +129,6 @@ class Profile:
         """Whether a decision may depend on who made the device."""
         return any(rule.manufacturer for rule in self.rules)
 
-    @property
-    def private_keys(self) -> frozenset[tuple[int, str, int]]:
-        """Group, creator and low byte of the private attributes that rules let through."""
-        return frozenset(
-            (int(rule.tag[:4], 16), rule.private_creator, int(rule.tag[6:], 16))
-            for rule in self.rules
-            if rule.private_creator and rule.action in ("keep", "replace", "clean")
-        )
-
     def decide(self, tag: int, creator: str = "", manufacturer: str = "") -> Decision:
         """The decision on an attribute: the last rule that names it, else table and lists.
 

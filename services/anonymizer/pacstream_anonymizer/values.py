@@ -51,6 +51,7 @@ class Patient:
     key: ProjectKey
     pseudonym: str
     shift_days: int
+    """0: dates stay."""
 
 
 def clean(tag: int, vr: str, value: bytes, patient: Patient) -> bytes | None:

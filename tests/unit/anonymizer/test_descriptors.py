@@ -22,6 +22,9 @@ from pacstream_anonymizer.descriptors import cleaned, known_words
         "RT Boost 2 Gy",
         "Lung 1.0 B70f",
         "gre_field_mapping",
+        "MRI BRAIN W/O CONTRAST",
+        "CT chest w/ contrast",
+        "Gadolinium 15 ml",
     ],
 )
 def test_an_ordinary_description_stays_as_it_is(text: str) -> None:
