@@ -78,12 +78,20 @@ class Gate:
         key = (traces, claims.institution)
         search = self._searches.get(key)
         if search is None:
-            search = self._searches[key] = Search(union(traces), institution=claims.institution)
+            search = self._searches[key] = self._new_search(union(traces), claims.institution)
             if len(self._searches) > self._remembered:
                 self._searches.popitem(last=False)
         else:
             self._searches.move_to_end(key)
         return search
+
+    def _new_search(self, traces: Traces, institution: bool) -> Search:
+        """The same texts may stand in other bytes: a sequence that differs in a UID."""
+        sought = (*traces.told, institution)
+        for search in self._searches.values():
+            if search.sought == sought:
+                return search
+        return Search(traces, institution=institution)
 
     def _memory(self, search: Search, claims: Claims, body: Body) -> Memory[Verdict]:
         key = (search, claims, body.transfer_syntax)

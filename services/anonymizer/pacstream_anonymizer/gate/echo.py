@@ -7,6 +7,7 @@ no echo.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -57,6 +58,7 @@ class Search:
     """What must not be found in one patient's release. `institution`: its name may stand there."""
 
     def __init__(self, traces: Traces, *, institution: bool = False) -> None:
+        self.sought = (*traces.told, institution)
         names = {part for name in traces.names for part in name}
         spelt = {word for part in names for word in _words_of(part)}
         self.words = frozenset(
@@ -92,12 +94,17 @@ class Search:
             [rf"0*{re.escape(one)}" for one in self.tokens]
             + [phrase for name in traces.names for phrase in _phrases(name)]
         )
-        self._bytes = _byte_pattern(
+        self._raw = frozenset(
             {word for word in spelt if folded(word) not in vocabulary.NOBODY}
             | {one for one in ids if len(one) >= SHORTEST_NUMBER or not one.isdecimal()}
             | traces.born
             | traces.whole
         )
+
+    @functools.cached_property
+    def _bytes(self) -> re.Pattern[bytes] | None:
+        """Made when there is a value that is no plain text: it takes longer than all the rest."""
+        return _byte_pattern(self._raw)
 
     def finds(self, leaf: Leaf) -> bool:
         """Whether there is an echo in a value."""

@@ -84,11 +84,14 @@ class Traces:
     uids: frozenset[str] = frozenset()
 
     @property
+    def told(self) -> tuple[frozenset[object], ...]:
+        """All but UIDs."""
+        return self.names, self.ids, self.long_ids, self.whole, self.institution, self.born
+
+    @property
     def personal(self) -> bool:
         """Whether there is more than UIDs."""
-        return bool(
-            self.names or self.ids or self.long_ids or self.whole or self.institution or self.born
-        )
+        return any(self.told)
 
 
 NOTHING = Traces()

@@ -129,6 +129,18 @@ def test_a_gate_forgets_what_it_has_not_seen_for_long(tmp_path: Path) -> None:
     assert len(gate._searches) == len(gate._memories) == 3
 
 
+def test_the_same_persons_in_other_bytes_are_sought_alike(tmp_path: Path) -> None:
+    gate = Gate()
+    for number in range(3):
+        original, item = an_instance(), Dataset()
+        item.ReferringPhysicianName = "Vandersloot"
+        item.ReferencedSOPInstanceUID = f"1.2.3.4.{number}"
+        original.ReferencedStudySequence = [item]
+        verdict(original, a_release(SeriesDescription="Vandersloot"), tmp_path, gate=gate)
+    assert len(gate._searches) == 3
+    assert len(gate._memories) == 1
+
+
 TEXTS = st.sampled_from(
     ["", "Vandersloot", "7", "ACC-55120", "for Quixotesson", "Äßling", "1.2.3.4.5"]
 )
