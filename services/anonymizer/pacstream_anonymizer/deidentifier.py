@@ -165,7 +165,8 @@ class Release:
             data_set = self._passed(original, head, cleaned, source, content)
             if self.look is not None and original.pixels and (reason := self.look(source)):
                 waiver.refuse(reason)
-            target = self._folder(subject) / f"{released_uid}.dcm"
+            # Mapped, also where UIDs are retained: what a file says must not be part of a path.
+            target = self._folder(subject) / f"{self.key.uid(identity.sop_instance_uid)}.dcm"
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
         return Released(target, frozenset(waiver.used))

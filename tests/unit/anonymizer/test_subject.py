@@ -11,9 +11,11 @@ from pydicom import Dataset, dcmread
 from pacstream.durable import FileGroup
 from pacstream.pseudonyms import Subject
 from pacstream_anonymizer.deidentifier import Release, Released, deidentify_instance
+from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.triage import Wanted
 from pacstream_converter.originals import read_original
 from tests.unit.anonymizer.instances import (
+    INSTANCE,
     KEY,
     SERIES,
     STUDY,
@@ -93,3 +95,12 @@ def test_the_converter_reads_the_issuer_that_the_anonymizer_reads(
     assert subject == Subject.of("MRN-88213", read_original(source).issuer, STUDY)
     raw = dcmread(source).get_item(0x00100021).value
     assert raw.rstrip() == issuer.encode(codec, "replace").rstrip()
+
+
+def test_a_file_is_named_by_its_mapped_uid_also_where_uids_are_retained(tmp_path: Path) -> None:
+    source = saved(an_instance(), tmp_path / "source.dcm")
+    profile = Profile(frozenset({"retain_uids"}))
+    order = order_for(an_instance())
+    result = deidentify_instance(source, order, KEY, tmp_path / "out", profile=profile)
+    assert isinstance(result, Released)
+    assert result.path.name == f"{KEY.uid(INSTANCE)}.dcm"
