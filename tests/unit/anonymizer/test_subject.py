@@ -104,3 +104,15 @@ def test_a_file_is_named_by_its_mapped_uid_also_where_uids_are_retained(tmp_path
     result = deidentify_instance(source, order, KEY, tmp_path / "out", profile=profile)
     assert isinstance(result, Released)
     assert result.path.name == f"{KEY.uid(INSTANCE)}.dcm"
+
+
+def test_a_uid_that_would_lead_out_of_the_folder_names_no_path(tmp_path: Path) -> None:
+    source = saved(an_instance(), tmp_path / "in" / "a")
+    evil = b"../../../../ev"
+    uid = INSTANCE.encode()
+    source.write_bytes(source.read_bytes().replace(uid, evil + uid[len(evil) :]))
+    order = order_for(an_instance())
+    profile = Profile(frozenset({"retain_uids"}))
+    deidentify_instance(source, order, KEY, tmp_path / "out", profile=profile)
+    outside = [path for path in tmp_path.rglob("*.dcm") if "001-CT" not in path.parts]
+    assert outside == []
