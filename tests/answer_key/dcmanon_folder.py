@@ -1,4 +1,5 @@
-"""Run in dcmanon's environment: each file of a folder for itself."""
+"""Run in dcmanon's environment: each file of a folder for itself, under
+a name that tells nothing."""
 
 import sys
 from pathlib import Path
@@ -7,10 +8,9 @@ import dcmanon
 
 originals, released = Path(sys.argv[1]), Path(sys.argv[2])
 anonymizer = dcmanon.Anonymizer()
-for path in sorted(originals.rglob("*")):
+for number, path in enumerate(sorted(originals.rglob("*"))):
     if path.is_file():
-        target = released / path.relative_to(originals)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = released / f"{number:05d}.dcm"
         try:
             target.write_bytes(anonymizer.anonymize(str(path)))
         except Exception as error:  # noqa: BLE001 - what it can't do is what is measured

@@ -1,4 +1,5 @@
-"""Run in dicom-anonymizer's environment: each file of a folder for itself."""
+"""Run in dicom-anonymizer's environment: each file of a folder for itself, under
+a name that tells nothing."""
 
 import sys
 from pathlib import Path
@@ -6,10 +7,9 @@ from pathlib import Path
 from dicomanonymizer import anonymize_dicom_file
 
 originals, released = Path(sys.argv[1]), Path(sys.argv[2])
-for path in sorted(originals.rglob("*")):
+for number, path in enumerate(sorted(originals.rglob("*"))):
     if path.is_file():
-        target = released / path.relative_to(originals)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = released / f"{number:05d}.dcm"
         try:
             anonymize_dicom_file(str(path), str(target))
         except Exception as error:  # noqa: BLE001 - what it can't do is what is measured
