@@ -139,7 +139,9 @@ def drop(refs: tuple[str, ...], why: str, by: str) -> None:
     click.echo(f"originals that stay in incoming: {originals}")
     gone = len(chosen) - originals
     if gone:
-        click.echo(f"gone for good from here: {gone}; only the sender may have them")
+        click.echo(
+            f"gone for good from here: {gone}; only the sender, or the folder it came from, may have them"
+        )
 
 
 @contextlib.contextmanager

@@ -14,9 +14,8 @@ from pacstream.archive import Archive
 from pacstream.errors import PacstreamError
 from pacstream.logs import ref
 from pacstream_anonymizer.decisions import Decisions
-from pacstream_anonymizer.refusal import REASONS
 from pacstream_anonymizer.release import release_received
-from pacstream_cli import decide, quarantine, reasons
+from pacstream_cli import decide, quarantine
 from pacstream_cli.main import pacstream
 from pacstream_cli.quarantine import Entry, InvalidRefsError
 from tests.fakes.held import ALSO_BURNED, BURNED, CLEAN, DOCUMENT, LEAK, Held, HeldWithLedger
@@ -278,8 +277,3 @@ def test_what_is_dropped_is_withheld_again_when_its_message_comes_again(
     assert held.released() == 1
     assert ref(BURNED) in listed("--reason", "burned_in_annotation")[0]["instances"]
     assert ref(CLEAN) not in {one for view in listed() for one in view["instances"]}
-
-
-def test_every_reason_has_its_words() -> None:
-    assert set(reasons.EXPLANATIONS) >= REASONS
-    assert set(reasons.EXPLANATIONS) - REASONS == set(reasons.RECEIVING)
