@@ -140,7 +140,8 @@ def drop(refs: tuple[str, ...], why: str, by: str) -> None:
     gone = len(chosen) - originals
     if gone:
         click.echo(
-            f"gone for good from here: {gone}; only the sender, or the folder it came from, may have them"
+            f"gone for good from here: {gone}; only the sender may have them, or the folder that"
+            " they came from"
         )
 
 

@@ -1,4 +1,4 @@
-"""Every code for which something lies in quarantine has its words in `pacstream quarantine show`."""
+"""Every code for which something lies in quarantine has its words."""
 
 from __future__ import annotations
 
