@@ -145,7 +145,7 @@ class _Judge:
         said = f"{check.original} -> {value}"
         if FULL_DATES in self.options:
             if not (missing and file.fate is Fate.EITHER):
-                kept = value == check.original
+                kept = value is not None and _undotted(value) == _undotted(check.original)
                 yield Verdict(check.category, Action.TEXT_RETAINED, kept, where, said)
             return
         gone = value is None or not _shares_a_day(value, check.original)
@@ -217,10 +217,15 @@ def _shares_a_day(value: str, original: str) -> bool:
     return any(day in value.replace(".", "") for day in days)
 
 
+def _undotted(date: str) -> str:
+    """2024.03.11, the form of ACR-NEMA, is 20240311."""
+    return date.replace(".", "", 2) if date[4:5] == "." else date
+
+
 def _moved(before: str, after: str) -> int | None:
     days = []
     for text in (before, after):
-        digits = text.replace(".", "", 2) if text[4:5] == "." else text
+        digits = _undotted(text)
         try:
             days.append(datetime.datetime.strptime(digits[:8], "%Y%m%d").toordinal())
         except ValueError:

@@ -13,8 +13,6 @@ from tests.answer_key.key import PROFILES, RESEARCH, Action, AnswerKey
 from tests.answer_key.scorer import Score, score
 
 LEAST_UTILITY = 98.0
-USEFUL = ("none",)
-"""Profiles whose options all are done: the others keep too little until theirs are."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def test_nothing_that_was_planted_comes_out(judged: Score) -> None:
     assert [one for one in judged.failures if one.is_privacy] == []
 
 
-@pytest.mark.parametrize("judged", USEFUL, indirect=True)
+@pytest.mark.parametrize("judged", PROFILES, indirect=True)
 def test_what_may_stay_stays_in_each_category(judged: Score) -> None:
     low = {
         category: judged.percent(privacy=False, category=category)
