@@ -1,22 +1,29 @@
 """Text inside compressed frames: JPEG APPn and COM segments (ISO 10918-1 annex B), JPEG 2000 COM
-segments (ISO 15444-1 annex A). What is not an encoder's known signature may be about a patient."""
+segments (ISO 15444-1 annex A), and what follows the end of a frame. What is not an encoder's known
+signature may be about a patient, and is cut out; the frame's other bytes stay as they are."""
 
 from __future__ import annotations
 
 import re
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from pacstream_anonymizer.parser import Content
+from pacstream_anonymizer.encoding import JPEG_FAMILY
 from pacstream_anonymizer.refusal import Refusal
 
-JPEG_START, J2K_START = b"\xff\xd8\xff", b"\xff\x4f\xff"
+JPEG_START, J2K_START = b"\xff\xd8\xff", b"\xff\x4f\xff\x51"
+CONTAINER = b"\0\0\0\x0cjP  "
+"""A JP2 file: its boxes may hold anything, and DICOM wants none of them."""
+
 START_OF_SCAN, END_OF_IMAGE = 0xFFDA, 0xFFD9
-START_OF_TILE_DATA, J2K_COMMENT, TILE_PART = 0xFF93, 0xFF64, 0xFF90
-BARE_MARKERS = frozenset({0xFF01, *range(0xFFD0, 0xFFD9)})
-TEXT_MARKER = re.compile(rb"\xff[\xfe\xe0-\xef]")
-END = re.compile(rb"\xff\xd9")
 TEXTS = frozenset({0xFFFE, *range(0xFFE0, 0xFFF0)})
+BARE_MARKERS = frozenset({0xFF01, *range(0xFF30, 0xFF40), *range(0xFFD0, 0xFFD9)})
+AFTER_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+"""What entropy coded data can't hold: JPEG stuffs a zero byte behind 0xFF, JPEG-LS a zero bit."""
+
+J2K_COMMENT, TILE_PART, START_OF_DATA = 0xFF64, 0xFF90, 0xFF93
+TILE_PART_HEAD = 12
 
 VERSION = rb"[\d.]{1,12}"
 HARMLESS = re.compile(
@@ -37,56 +44,147 @@ HARMLESS = re.compile(
 )
 
 
-def check_fragments(content: Content, fragments: tuple[tuple[int, int], ...]) -> None:
-    """Refusal `codestream_comment` if a frame carries text of unknown origin."""
-    for start, stop in fragments:
-        head = bytes(content[start : start + 3])
-        if head == JPEG_START:
-            texts = _jpeg_texts(content, start, stop)
-        elif head == J2K_START:
-            texts = _j2k_texts(content, start, stop)
-        else:
-            continue
-        for text in texts:
-            if not HARMLESS.fullmatch(text):
-                raise Refusal("codestream_comment")
+RLE_HEAD = 64
+
+JPEG_NUMBERS = frozenset({*range(50, 71), 80, 81})
+J2K_NUMBERS = frozenset({*range(90, 94), *range(201, 204)})
 
 
-def _segments(content: Content, start: int, stop: int, last: int) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and stop of each segment from `start` up to and with the marker `last`."""
+def start_of(transfer_syntax: str) -> bytes:
+    """What each frame begins with in a transfer syntax of JPEG, JPEG-LS or JPEG 2000; empty if it
+    is of another kind."""
+    family, _, number = transfer_syntax.rpartition(".")
+    if family + "." != JPEG_FAMILY:
+        return b""
+    if int(number) in JPEG_NUMBERS:
+        return JPEG_START
+    return J2K_START if int(number) in J2K_NUMBERS else b""
+
+
+def check_rle_header(header: bytes) -> None:
+    """Refusal `unreadable` unless the bytes are the header of an RLE frame (PS3.5 section G.5):
+    unused offsets are zero, so that nothing hides there."""
+    if len(header) < RLE_HEAD:
+        raise Refusal("truncated")
+    count, *offsets = struct.unpack("<16L", header)
+    used = offsets[:count]
+    if used[:1] != [RLE_HEAD] or used != sorted(used) or any(offsets[count:]):
+        raise Refusal("unreadable")
+
+
+def cleaned_frame(frame: bytes) -> bytes:
+    """The frame without text, the same bytes if it has none.
+
+    Refusal `codestream_comment` if text can't be cut out without decoding, `unreadable` or
+    `truncated` if the frame is not whole.
+    """
+    if frame.startswith(JPEG_START):
+        cuts, end = _jpeg_cuts(frame)
+    elif frame.startswith(J2K_START):
+        cuts, end = _j2k_cuts(frame)
+    else:
+        raise Refusal("codestream_comment" if frame.startswith(CONTAINER) else "unreadable")
+    behind = frame[end:]
+    if behind.startswith((JPEG_START, J2K_START)):
+        raise Refusal("unreadable")
+    if not cuts and not behind.strip(b"\0"):
+        return frame
+    clean = _without(frame[:end], cuts)
+    return clean + b"\0" * (len(clean) % 2)
+
+
+def _without(frame: bytes, cuts: list[tuple[int, int]]) -> bytes:
+    edges = [0, *(edge for cut in cuts for edge in cut), len(frame)]
+    return b"".join(frame[edges[n] : edges[n + 1]] for n in range(0, len(edges), 2))
+
+
+class Segment(NamedTuple):
+    """A marker segment from `start` to `stop`, its content from `value` on."""
+
+    marker: int
+    start: int
+    value: int
+    stop: int
+
+
+def _segments(frame: bytes, start: int, end: int) -> Iterator[Segment]:
+    """The segments from `start` on. One without content has none up to `stop`."""
     at = start
-    while at + 4 <= stop:
-        marker, length = struct.unpack_from(">HH", content, at)
-        if marker in BARE_MARKERS:
-            at += 2
-            continue
+    while at + 2 <= end:
+        (marker,) = struct.unpack_from(">H", frame, at)
         if marker == 0xFFFF:
             at += 1
             continue
-        if marker in (last, END_OF_IMAGE):
-            yield marker, at + 2, at + 2
-            return
-        if marker < 0xFF01 or length < 2 or at + 2 + length > stop:
+        if marker in BARE_MARKERS or marker in (END_OF_IMAGE, START_OF_DATA):
+            yield Segment(marker, at, at + 2, at + 2)
+            at += 2
+            continue
+        length = struct.unpack_from(">H", frame, at + 2)[0] if at + 4 <= end else 0
+        if marker < 0xFF01 or length < 2:
             raise Refusal("unreadable")
-        yield marker, at + 4, at + 2 + length
+        if at + 2 + length > end:
+            raise Refusal("truncated")
+        yield Segment(marker, at, at + 4, at + 2 + length)
         at += 2 + length
 
 
-def _jpeg_texts(content: Content, start: int, stop: int) -> Iterator[bytes]:
-    end_of_header = stop
-    for marker, first, last in _segments(content, start + 2, stop, START_OF_SCAN):
-        if marker in TEXTS:
-            yield bytes(content[first:last])
-        end_of_header = last
-    # In entropy coded data 0xFF is followed by stuffing, so these can only be markers.
-    if TEXT_MARKER.search(content, end_of_header, stop):
-        yield b"behind the start of scan"
-    image_end = END.search(content, end_of_header, stop)
-    if image_end and any(content[image_end.end() : stop]):
-        yield b"behind the end of image"
+def _text(frame: bytes, segment: Segment) -> bool:
+    return not HARMLESS.fullmatch(frame, segment.value, segment.stop)
 
 
-def _j2k_texts(content: Content, start: int, stop: int) -> Iterator[bytes]:
-    for marker, first, last in _segments(content, start + 2, stop, START_OF_TILE_DATA):
-        if marker == J2K_COMMENT:
-            yield bytes(content[first:last])
+def _jpeg_cuts(frame: bytes) -> tuple[list[tuple[int, int]], int]:
+    """Where text stands in a JPEG or JPEG-LS frame, and where the frame ends."""
+    cuts: list[tuple[int, int]] = []
+    at = 2
+    while True:
+        for segment in _segments(frame, at, len(frame)):
+            if segment.marker == END_OF_IMAGE:
+                return cuts, segment.stop
+            if segment.marker in TEXTS and _text(frame, segment):
+                cuts.append((segment.start, segment.stop))
+            if segment.marker == START_OF_SCAN:
+                break
+        else:
+            raise Refusal("truncated")
+        behind = AFTER_SCAN.search(frame, segment.stop)
+        if behind is None:
+            raise Refusal("truncated")
+        at = behind.start()
+
+
+def _j2k_cuts(frame: bytes) -> tuple[list[tuple[int, int]], int]:
+    """Where text stands in the main header of a JPEG 2000 frame, and where the frame ends.
+
+    Refusal `codestream_comment` if it stands in the header of a tile part: lengths of tile parts
+    are in several places.
+    """
+    cuts: list[tuple[int, int]] = []
+    for segment in _segments(frame, 2, len(frame)):
+        if segment.marker == TILE_PART:
+            return cuts, _end_of_tiles(frame, segment.start)
+        if segment.marker == J2K_COMMENT and _text(frame, segment):
+            cuts.append((segment.start, segment.stop))
+    raise Refusal("truncated")
+
+
+def _end_of_tiles(frame: bytes, at: int) -> int:
+    """The place after the end marker of a frame whose first tile part is at `at`."""
+    while frame[at : at + 2] == b"\xff\x90":
+        if at + TILE_PART_HEAD > len(frame):
+            raise Refusal("truncated")
+        (length,) = struct.unpack_from(">L", frame, at + 6)
+        end = at + length if length else max(frame.rfind(b"\xff\xd9"), at)
+        _check_tile_part(frame, at + TILE_PART_HEAD, min(end, len(frame)))
+        at = end
+    if frame[at : at + 2] != b"\xff\xd9":
+        raise Refusal("truncated")
+    return at + 2
+
+
+def _check_tile_part(frame: bytes, at: int, end: int) -> None:
+    for segment in _segments(frame, at, end):
+        if segment.marker == START_OF_DATA:
+            return
+        if segment.marker == J2K_COMMENT and _text(frame, segment):
+            raise Refusal("codestream_comment")
+    raise Refusal("truncated")

@@ -12,7 +12,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,9 +25,9 @@ from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import markers, triage
 from pacstream_anonymizer.actions import FULL_DATES, RETAIN_UIDS
 from pacstream_anonymizer.cleaner import Cleaner
-from pacstream_anonymizer.codestream import check_fragments
 from pacstream_anonymizer.encoding import Encoding, encoding_of
 from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, write_file_meta
+from pacstream_anonymizer.frames import EXTENDED_OFFSETS, clean_frames
 from pacstream_anonymizer.gate import Claims, Gate, Tail
 from pacstream_anonymizer.parser import Content, Element, Parser
 from pacstream_anonymizer.pixels import Pixels, find_pixels
@@ -83,13 +83,23 @@ class Withheld:
 
 @dataclass(frozen=True)
 class Original:
-    """A parsed instance: `content` holds its data set (inflated if it was deflated)."""
+    """A parsed instance: `content` holds its data set (inflated if it was deflated). `anew` is the
+    pixel data element to write if that of the file can't be copied."""
 
     content: Content
     meta: FileMeta
     encoding: Encoding
     elements: list[Element]
     pixels: Pixels | None
+    anew: bytes | None = None
+
+    @property
+    def tail(self) -> Tail | None:
+        """The pixel data element to write."""
+        if self.anew is not None:
+            return Tail(self.anew, 0, len(self.anew))
+        pixels = self.pixels
+        return Tail(self.content, pixels.start, pixels.stop) if pixels else None
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,7 @@ class Release:
             identity = triage.identity_of(original.elements)
             triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
             _check_kind(original, identity.sop_class_uid, waiver)
+            original = without_text(original)
             subject = self._subject(identity)
             cleaned = self._cleaned(original, subject)
             released_uid = self._released_uid(identity.sop_instance_uid)
@@ -182,8 +193,7 @@ class Release:
         """The data set as the gate lets it through: dispensable values that it objects to are
         emptied. Refusal if it does not."""
         claims = self.claims
-        pixels = original.pixels
-        tail = Tail(original.content, pixels.start, pixels.stop) if pixels else None
+        tail = original.tail
         data_set = serialize(cleaned, original.encoding)
         try:
             self.gate.check(source, content, head + data_set, tail, claims)
@@ -288,8 +298,17 @@ def _check_kind(original: Original, sop_class_uid: str, waiver: Waiver) -> None:
     triage.check_content(original.elements, waiver)
     if original.pixels is None and triage.is_image(sop_class_uid):
         raise Refusal("truncated")
-    if original.pixels:
-        check_fragments(original.content, original.pixels.fragments)
+
+
+def without_text(original: Original) -> Original:
+    """The instance without text in compressed frames. Raises Refusal as `clean_frames` does."""
+    if original.pixels is None or not original.pixels.fragments:
+        return original
+    anew = clean_frames(original.content, original.pixels, original.encoding.uid)
+    if anew is None:
+        return original
+    kept = [one for one in original.elements if one.tag not in EXTENDED_OFFSETS]
+    return replace(original, elements=kept, anew=anew)
 
 
 def read_original(content: Content, parsed: Parsed = PARSED) -> Original:
@@ -319,16 +338,18 @@ def _inflated(content: bytes) -> bytes:
 
 
 def _write(file: BinaryIO, head: bytes, data_set: bytes, original: Original, handle: int) -> None:
-    pixels = original.pixels
     file.write(head)
+    tail = original.tail
     if original.encoding.deflated:
-        copied = original.content[pixels.start : pixels.stop] if pixels else b""
+        copied = tail.content[tail.start : tail.stop] if tail else b""
         file.write(_deflated(data_set + copied))
         return
     file.write(data_set)
-    file.flush()
-    if pixels:
-        _copy(handle, file.fileno(), pixels.start, pixels.stop)
+    if original.anew is not None:
+        file.write(original.anew)
+    elif tail:
+        file.flush()
+        _copy(handle, file.fileno(), tail.start, tail.stop)
 
 
 def _deflated(body: bytes) -> bytes:

@@ -27,11 +27,13 @@ SUBSAMPLED = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_42
 @dataclass(frozen=True)
 class Pixels:
     """The bytes from `start` to `stop` are the pixel data element, header and all; `fragments` are
-    the starts and stops of its fragments, none if it is native."""
+    the starts and stops of its fragments, none if it is native. `offsets` is whether their offset
+    table (PS3.5 section A.4) has entries."""
 
     start: int
     stop: int
     fragments: tuple[tuple[int, int], ...] = ()
+    offsets: bool = False
 
 
 def find_pixels(
@@ -53,7 +55,8 @@ def find_pixels(
         fragments, stop = read_fragments(content, header.value, end, encoding)
         if len(fragments) < 2:
             raise Refusal("truncated")
-        return Pixels(at, stop, tuple(fragments[1:]))
+        first, last = fragments[0]
+        return Pixels(at, stop, tuple(fragments[1:]), first < last)
     if encoding.encapsulated:
         raise Refusal("unreadable")
     stop = header.value + header.length

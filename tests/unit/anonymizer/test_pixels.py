@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame, parse_basic_offsets
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -17,8 +17,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    RLELossless,
 )
 
+from pacstream_anonymizer.codestream import cleaned_frame
 from pacstream_anonymizer.deidentifier import Released, deidentify_instance
 from tests.unit.anonymizer.instances import (
     KEY,
@@ -113,6 +115,10 @@ def test_bytes_hidden_behind_the_last_frame_are_withheld(tmp_path: Path) -> None
     assert reason(hidden, tmp_path) == "excess_pixel_data"
 
 
+SIGNATURE = b"LEAD Technologies Inc. V1.01"
+"""An encoder's signature."""
+
+
 def compressed(frame: bytes) -> Dataset:
     given = an_instance(PixelData=encapsulate([frame]))
     given["PixelData"].VR = "OB"
@@ -125,22 +131,91 @@ def jpeg(comment: bytes) -> bytes:
     return b"\xff\xd8" + segment + b"\xff\xda\x00\x02" + b"\x01\x02\xff\xd9"
 
 
-def j2k(comment: bytes) -> bytes:
-    segment = b"\xff\x64" + (len(comment) + 4).to_bytes(2, "big") + b"\0\1" + comment
-    return b"\xff\x4f\xff\x51\x00\x02" + segment + b"\xff\x93\x01\x02\xff\xd9"
+def j2k(comment: bytes, in_tile: bytes = b"") -> bytes:
+    def segment(text: bytes) -> bytes:
+        return b"\xff\x64" + (len(text) + 4).to_bytes(2, "big") + b"\0\1" + text if text else b""
+
+    tile = segment(in_tile) + b"\xff\x93\x01\x02"
+    head = b"\xff\x90\0\x0a\0\0" + (len(tile) + 12).to_bytes(4, "big") + b"\0\1"
+    return b"\xff\x4f\xff\x51\x00\x02" + segment(comment) + head + tile + b"\xff\xd9"
 
 
 @pytest.mark.parametrize(
-    ("frame", "syntax"),
-    [(jpeg(b"Doctorow"), JPEGBaseline8Bit), (j2k(b"Kakadu-v5.2 Doctorow"), JPEG2000Lossless)],
+    ("frame", "clean", "syntax"),
+    [
+        (jpeg(b"Doctorow"), b"\xff\xd8\xff\xda\x00\x02\x01\x02\xff\xd9", JPEGBaseline8Bit),
+        (jpeg(SIGNATURE) + b"Doctorow", jpeg(SIGNATURE), JPEGBaseline8Bit),
+        (
+            jpeg(SIGNATURE)[:-2] + b"\xff\xfe\x00\x0aDoctorow\xff\xd9",
+            jpeg(SIGNATURE),
+            JPEGBaseline8Bit,
+        ),
+        (j2k(b"Kakadu-v5.2 Doctorow"), j2k(b""), JPEG2000Lossless),
+        (j2k(b"Kakadu-v5.2.1") + b"Doctorow", j2k(b"Kakadu-v5.2.1"), JPEG2000Lossless),
+    ],
 )
-def test_a_comment_in_a_compressed_frame_is_withheld(
-    tmp_path: Path, frame: bytes, syntax: str
+def test_text_in_a_compressed_frame_is_cut_out(
+    tmp_path: Path, frame: bytes, clean: bytes, syntax: str
 ) -> None:
-    given = compressed(frame)
-    source = saved(given, tmp_path / "source.dcm", syntax)
+    result = released(compressed(frame), tmp_path, syntax)
+    assert get_frame(result.PixelData, 0, number_of_frames=1) == clean + b"\0" * (len(clean) % 2)
+
+
+def test_a_comment_in_a_tile_part_is_withheld(tmp_path: Path) -> None:
+    given = compressed(j2k(b"", in_tile=b"Doctorow"))
+    source = saved(given, tmp_path / "source.dcm", JPEG2000Lossless)
     result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
     assert getattr(result, "reason", "") == "codestream_comment"
+
+
+def test_offsets_fit_the_frames_that_are_left_and_text_across_fragments_is_found(
+    tmp_path: Path,
+) -> None:
+    first, second = jpeg(b"Doctorow!"), jpeg(b"Doc")
+    pixels = encapsulate([first, second], has_bot=True, fragments_per_frame=2)
+    given = an_instance(NumberOfFrames="2", PixelData=pixels)
+    given["PixelData"].VR = "OB"
+    given["PixelData"].is_undefined_length = True
+    result = released(given, tmp_path, JPEGBaseline8Bit)
+    clean = b"\xff\xd8\xff\xda\x00\x02\x01\x02\xff\xd9"
+    assert parse_basic_offsets(result.PixelData) == [0, len(clean) + 8]
+    assert [get_frame(result.PixelData, n, number_of_frames=2) for n in (0, 1)] == [clean, clean]
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"Doctorow", "unreadable"),
+        (jpeg(b"x")[:-2], "truncated"),
+        (jpeg(b"x") + jpeg(b"y"), "unreadable"),
+        (b"\0\0\0\x0cjP  Doctorow", "codestream_comment"),
+    ],
+)
+def test_a_frame_that_is_none_is_withheld(tmp_path: Path, frame: bytes, code: str) -> None:
+    given = compressed(frame)
+    source = saved(given, tmp_path / "source.dcm", JPEGBaseline8Bit)
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == code
+
+
+def test_text_in_unused_offsets_of_an_rle_frame_is_withheld(tmp_path: Path) -> None:
+    header = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + b"Doctorow".ljust(56, b"\0")
+    given = compressed(header + b"\0\1" * 8)
+    source = saved(given, tmp_path / "source.dcm", RLELossless)
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_jpeg_dcmtk.dcm", "JPEG2000.dcm", "JPEG-LL.dcm"])
+def test_a_real_frame_decodes_to_the_same_pixels_without_its_comment(name: str) -> None:
+    before = dcmread(str(get_testdata_file(name)))
+    frame = get_frame(before.PixelData, 0, number_of_frames=1)
+    size = frame.index(b"\xff", 2) if frame[:2] == b"\xff\xd8" else frame.index(b"\xff\x52")
+    marker = b"\xff\xfe" if frame[:2] == b"\xff\xd8" else b"\xff\x64"
+    planted = frame[:size] + marker + b"\x00\x0cQuixoteson" + frame[size:]
+    clean = cleaned_frame(planted)
+    assert b"Quixoteson" not in clean
+    assert clean.rstrip(b"\0") == cleaned_frame(frame).rstrip(b"\0")
 
 
 @pytest.mark.parametrize(
@@ -153,13 +228,6 @@ def test_a_comment_in_a_compressed_frame_is_withheld(
 def test_an_encoders_signature_is_no_comment(tmp_path: Path, frame: bytes, syntax: str) -> None:
     given = compressed(frame)
     assert released(given, tmp_path, syntax).PixelData == given.PixelData
-
-
-def test_a_comment_behind_the_start_of_scan_is_withheld(tmp_path: Path) -> None:
-    frame = jpeg(b"LEAD Technologies Inc. V1.01")[:-2] + b"\xff\xfe\x00\x0aDoctorow\xff\xd9"
-    source = saved(compressed(frame), tmp_path / "s.dcm", JPEGBaseline8Bit)
-    result = deidentify_instance(source, order_for(an_instance()), KEY, tmp_path / "out")
-    assert getattr(result, "reason", "") == "codestream_comment"
 
 
 def test_a_compressed_image_without_its_delimiter_is_withheld(tmp_path: Path) -> None:
