@@ -70,9 +70,9 @@ class Cleaner:
     def __post_init__(self) -> None:
         """Raises RejectedError for a profile that wants what the engine can't do."""
         profile = self.profile
-        if profile.regions or profile.modalities or profile.sop_classes:
+        if profile.regions:
             raise RejectedError(
-                "the engine has no regions and no lists of modalities or SOP classes",
+                "the engine blacks out no regions",
                 code="project_profile_unsupported",
             )
 

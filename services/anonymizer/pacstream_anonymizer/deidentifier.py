@@ -167,6 +167,7 @@ class Release:
             original = read_original(content, self.parsed)
             identity = triage.identity_of(original.elements)
             triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
+            triage.check_admitted(self.profile, original.elements, identity.sop_class_uid)
             _check_kind(original, identity.sop_class_uid, waiver)
             original = without_text(original)
             subject = self._subject(identity)
@@ -295,7 +296,7 @@ def disk_error() -> RetryLaterError:
 
 def _check_kind(original: Original, sop_class_uid: str, waiver: Waiver) -> None:
     triage.check_class(sop_class_uid, waiver)
-    triage.check_content(original.elements, waiver)
+    triage.check_content(original.elements, sop_class_uid, waiver)
     if original.pixels is None and triage.is_image(sop_class_uid):
         raise Refusal("truncated")
 

@@ -29,6 +29,8 @@ REASONS = frozenset(
         "ultrasound",
         "video_or_photo",
         "raw_data",
+        "audio",
+        "not_admitted",
         "echo",
         "uid_left",
         "private_left",

@@ -10,7 +10,10 @@ from pacstream_anonymizer import attributes, text
 from pacstream_anonymizer.cleaner import value_of
 from pacstream_anonymizer.file_meta import uid_text
 from pacstream_anonymizer.parser import Element
+from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.refusal import Refusal, Waiver
+
+MODALITY, IMAGE_TYPE = 0x00080060, 0x00080008
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 RT_DELIVERY = "1.2.840.10008.5.1.4.34."
@@ -25,6 +28,8 @@ REASON_BY_CLASS = {
     "6.3": "ultrasound",
     "66": "raw_data",
     "88.59": "key_object",
+    "131": "presentation_state",
+    "201.1": "unsupported_sop_class",
 }
 REASON_BY_FAMILY = {
     "7": "secondary_capture",
@@ -33,14 +38,41 @@ REASON_BY_FAMILY = {
     "88": "structured_report",
     "104": "encapsulated_document",
 }
-"""SOP classes below STORAGE (PS3.4 section B.5), whole or by the first component."""
+"""SOP classes below STORAGE (PS3.4 section B.5), whole or by the first component. A layout of
+displays and an inventory of a repository are no objects of one patient."""
+
+VOICES = frozenset({"9.4.1", "9.4.2"})
+TISSUES = frozenset({"77.1.5.3", "77.1.5.4", "77.1.5.7", "77.1.5.8", "77.1.6", "77.1.8", "77.1.9"})
+"""What of the visible light family is no photograph: optical tomographies, slides, and the relation
+of two images."""
+
+SLIDES = frozenset({"77.1.6", "77.1.9"})
+SLIDE_CONTENTS = frozenset({"VOLUME", "THUMBNAIL"})
+"""A slide's other images show its label (PS3.3 section C.8.12.4.1.1)."""
 
 PIXELS_ELSEWHERE = frozenset({"9", "66", "67", "68", "78", "79", "80", "129", "200", "481"})
 IMAGES_OF_THESE = frozenset({"66.4", "66.7", "66.8", "481.1", "481.2", "481.23", "481.24"})
-NO_IMAGES = frozenset({"4.2"})
-"""Families of SOP classes without pixel data, what in them has some, and a spectroscopy class."""
+NO_IMAGES = frozenset({"4.2", "77.1.5.3"})
+"""Families of SOP classes without pixel data, what in them has some, and other classes without."""
 
-SCREENS = ("SCREEN", "REPORT", "LABEL", "OVERVIEW", "PASTED", "DOSE_INFO")
+SCREENS = (
+    "CAPTURE",
+    "DOCUMENT",
+    "DOSE_INFO",
+    "LABEL",
+    "OVERVIEW",
+    "PASTED",
+    "REPORT",
+    "SCANNED",
+    "SCREEN",
+    "SNAPSHOT",
+)
+"""Parts of Image Type values of pictures of text."""
+
+SHEET = re.compile(r"\b(dose (report|info|sheet|summary)|patient protocol|screen ?(save|shot))\b")
+DOSE_SERIES = re.compile(r"99\d", re.ASCII)
+PLANE = (0x00200032, 0x00200037, 0x00280030)
+"""Image Position and Orientation (Patient), Pixel Spacing: a slice of a patient has all."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +139,10 @@ def check_class(sop_class_uid: str, waiver: Waiver) -> None:
         waiver.refuse("unsupported_sop_class")
         return
     number = sop_class_uid[len(STORAGE) :]
+    if number in VOICES:
+        raise Refusal("audio")
     reason = REASON_BY_CLASS.get(number) or REASON_BY_FAMILY.get(number.partition(".")[0])
-    if reason:
+    if reason and number not in TISSUES:
         waiver.refuse(reason)
 
 
@@ -122,25 +156,60 @@ def is_image(sop_class_uid: str) -> bool:
     return number not in NO_IMAGES
 
 
-def check_content(elements: list[Element], waiver: Waiver) -> None:
+def check_admitted(profile: Profile, elements: list[Element], sop_class_uid: str) -> None:
+    """Refusal for a modality or a SOP class that the project does not want."""
+    if profile.sop_classes and sop_class_uid not in profile.sop_classes:
+        raise Refusal("not_admitted")
+    if profile.modalities and not profile.modalities & set(_codes(elements, MODALITY)):
+        raise Refusal("not_admitted")
+
+
+def check_content(elements: list[Element], sop_class_uid: str, waiver: Waiver) -> None:
     """Refusal if the data set says, or lets suspect, that its pixels identify."""
-    if _codes(elements, 0x00280301) == ["YES"]:
+    if "YES" in _codes(elements, 0x00280301):
         waiver.refuse("burned_in_annotation")
-    if _codes(elements, 0x00280302) == ["YES"]:
+    if "YES" in _codes(elements, 0x00280302):
         waiver.refuse("recognizable_visual_features")
     if value_of(elements, 0x00080064) is not None:
         waiver.refuse("secondary_capture")
-    image_type = _codes(elements, 0x00080008)
-    if any(screen in value for value in image_type for screen in SCREENS):
-        waiver.refuse("burned_in_annotation")
-    if _codes(elements, 0x00280004) == ["RGB"] and _codes(elements, 0x00080060) in (
-        ["CT"],
-        ["MR"],
+    if (
+        _is_screen(elements)
+        or _is_coloured_slice(elements)
+        or _is_dose_sheet(elements)
+        or _is_slide_label(elements, sop_class_uid)
     ):
         waiver.refuse("burned_in_annotation")
     if value_of(elements, 0x00420011) is not None:
         raise Refusal("encapsulated_document")
     _check_overlays(elements)
+
+
+def _is_screen(elements: list[Element]) -> bool:
+    types = _codes(elements, IMAGE_TYPE)
+    return any(screen in value for value in types for screen in SCREENS)
+
+
+def _is_coloured_slice(elements: list[Element]) -> bool:
+    """A CT or MR image in colour is a picture of a screen more often than not."""
+    coloured = _codes(elements, 0x00280004)[0].startswith(("RGB", "YBR"))
+    return coloured and _codes(elements, MODALITY)[0] in ("CT", "MR")
+
+
+def _is_dose_sheet(elements: list[Element]) -> bool:
+    """A page that a scanner writes at the end of an examination, as an image."""
+    description = " ".join(_codes(elements, 0x0008103E)).lower().replace("_", " ")
+    if SHEET.search(description):
+        return True
+    return (
+        _codes(elements, MODALITY) == ["CT"]
+        and DOSE_SERIES.fullmatch(_codes(elements, 0x00200011)[0]) is not None
+        and not all(value_of(elements, tag) for tag in PLANE)
+    )
+
+
+def _is_slide_label(elements: list[Element], sop_class_uid: str) -> bool:
+    slide = sop_class_uid.removeprefix(STORAGE) in SLIDES
+    return slide and not SLIDE_CONTENTS & set(_codes(elements, IMAGE_TYPE))
 
 
 def _check_overlays(elements: list[Element]) -> None:

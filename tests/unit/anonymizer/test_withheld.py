@@ -59,6 +59,51 @@ def test_a_rule_withholds(tmp_path: Path, attributes: dict[str, Any], code: str)
     assert reason(an_instance(**attributes), tmp_path) == code
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "CT_SOM5 SPI"], "SeriesNumber": "99"},
+        {
+            "SeriesNumber": "990",
+            "ImagePositionPatient": [0, 0, 0],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "PixelSpacing": [1, 1],
+        },
+        {
+            "SOPClassUID": STORAGE + "77.1.6",
+            "Modality": "SM",
+            "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
+        },
+        {"SOPClassUID": STORAGE + "77.1.5.4", "Modality": "OPT"},
+        {"SeriesDescription": "low dose thorax protocol"},
+    ],
+)
+def test_what_only_looks_like_a_picture_of_text_is_released(
+    tmp_path: Path, attributes: dict[str, Any]
+) -> None:
+    assert released_path(an_instance(**attributes), tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("admitted", "is_released"),
+    [
+        ({"modalities": frozenset({"CT", "PT"})}, True),
+        ({"modalities": frozenset({"MR"})}, False),
+        ({"sop_classes": frozenset({STORAGE + "2"})}, True),
+        ({"sop_classes": frozenset({STORAGE + "4"})}, False),
+    ],
+)
+def test_only_modalities_and_classes_that_a_project_admits_are_released(
+    tmp_path: Path, admitted: dict[str, frozenset[str]], is_released: bool
+) -> None:
+    given = an_instance()
+    source = saved(given, tmp_path / "source.dcm")
+    profile = Profile(frozenset(), **admitted)  # type: ignore[arg-type]
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out", profile=profile)
+    assert isinstance(result, Released) if is_released else result == Withheld("not_admitted")
+
+
 def test_ct_fluoroscopy_flags_of_no_do_not_withhold(tmp_path: Path) -> None:
     assert released_path(an_instance(BurnedInAnnotation="NO"), tmp_path).exists()
 
