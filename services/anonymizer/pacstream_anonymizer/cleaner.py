@@ -94,6 +94,10 @@ class Cleaner:
             kept += self._private(private, scene)
         return kept + self._concept(elements, scene) if nested else kept
 
+    def item(self, elements: list[Element], around: Scene) -> list[Element]:
+        """What of an item of a sequence may be released."""
+        return self.data_set(elements, around, nested=True)
+
     def _scene(self, elements: list[Element], around: Scene) -> Scene:
         declared = value_of(elements, attributes.CHARACTER_SET)
         if declared is not None:

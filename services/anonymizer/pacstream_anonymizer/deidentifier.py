@@ -25,6 +25,7 @@ from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import markers, triage
 from pacstream_anonymizer.actions import FULL_DATES, RETAIN_UIDS
 from pacstream_anonymizer.cleaner import Cleaner
+from pacstream_anonymizer.content import option_for, with_content
 from pacstream_anonymizer.encoding import Encoding, encoding_of
 from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, write_file_meta
 from pacstream_anonymizer.frames import EXTENDED_OFFSETS, clean_frames
@@ -168,10 +169,11 @@ class Release:
             identity = triage.identity_of(original.elements)
             triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
             triage.check_admitted(self.profile, original.elements, identity.sop_class_uid)
-            _check_kind(original, identity.sop_class_uid, waiver)
+            option = option_for(identity.sop_class_uid, self.profile)
+            _check_kind(original, identity.sop_class_uid, waiver, cleanable=bool(option))
             original = without_text(original)
             subject = self._subject(identity)
-            cleaned = self._cleaned(original, subject)
+            cleaned = self._cleaned(original, subject, option)
             released_uid = self._released_uid(identity.sop_instance_uid)
             head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
             data_set = self._passed(original, head, cleaned, source, content)
@@ -222,7 +224,7 @@ class Release:
         days = 0 if kept else subject.shift_days(self.key)
         return Patient(self.key, subject.name(self.key), days)
 
-    def _cleaned(self, original: Original, subject: Subject) -> list[Element]:
+    def _cleaned(self, original: Original, subject: Subject, option: str) -> list[Element]:
         encoding = original.encoding
         cleaner = self.cleaners.get((subject, encoding))
         if cleaner is None:
@@ -230,7 +232,9 @@ class Release:
             cleaner = Cleaner(self.profile, patient, encoding)
             self.cleaners[subject, encoding] = cleaner
         cleaned = cleaner.data_set(original.elements)
-        return markers.mark(cleaned, self.profile, cleaner.patient.pseudonym)
+        cleaned = with_content(original.elements, cleaned, cleaner, option)
+        ran = frozenset({option} - {""})
+        return markers.mark(cleaned, self.profile, cleaner.patient.pseudonym, ran)
 
 
 def release_of(
@@ -294,10 +298,11 @@ def disk_error() -> RetryLaterError:
     return RetryLaterError("a file can't be read or written", code="disk")
 
 
-def _check_kind(original: Original, sop_class_uid: str, waiver: Waiver) -> None:
-    triage.check_class(sop_class_uid, waiver)
+def _check_kind(original: Original, sop_class_uid: str, waiver: Waiver, *, cleanable: bool) -> None:
+    if not cleanable:
+        triage.check_class(sop_class_uid, waiver)
     triage.check_content(original.elements, sop_class_uid, waiver)
-    if original.pixels is None and triage.is_image(sop_class_uid):
+    if original.pixels is None and not cleanable and triage.is_image(sop_class_uid):
         raise Refusal("truncated")
 
 

@@ -34,36 +34,49 @@ OPTION_CODES = {
 }
 """CID 7050 (PS3.16) for the options that run on every instance."""
 
+CONTENT_CODES = {
+    "clean_graphics": ("113103", "Clean Graphics Option"),
+    "clean_structured_content": ("113104", "Clean Structured Content Option"),
+}
+"""For those that run on the instances that have such content."""
 
-def method(profile: Profile) -> str:
+
+def method(profile: Profile, ran: frozenset[str] = frozenset()) -> str:
     """The text of (0012,0063): engine and version, table and edition, options."""
-    options = (f"Option {code}" for code, _ in _claimed(profile))
+    options = (f"Option {code}" for code, _ in _claimed(profile, ran))
     basis = f"PS3.15 {EDITION} Table E.1-1 Basic Profile"
     return "\\".join((f"pacstream {__version__}", basis, *options))
 
 
-def _claimed(profile: Profile) -> list[tuple[str, str]]:
+def _claimed(profile: Profile, ran: frozenset[str]) -> list[tuple[str, str]]:
     """Codes of the options that ran. What the engine has no way to retain or clean, it removes, and
     claims nothing."""
-    return [OPTION_CODES[option] for option in sorted(profile.options) if option in OPTION_CODES]
+    options = sorted(profile.options)
+    always = [OPTION_CODES[option] for option in options if option in OPTION_CODES]
+    return always + [CONTENT_CODES[option] for option in sorted(ran)]
 
 
-def mark(elements: list[Element], profile: Profile, pseudonym: str) -> list[Element]:
+def mark(
+    elements: list[Element],
+    profile: Profile,
+    pseudonym: str,
+    ran: frozenset[str] = frozenset(),
+) -> list[Element]:
     """The cleaned data set with markers, character set and pseudonym; method codes of an earlier
-    de-identification stay in front of ours."""
+    de-identification stay in front of ours. `ran` are the options of CONTENT_CODES that did."""
     earlier = [
         item
         for element in elements
         if element.tag == attributes.METHOD_CODES
         for item in element.items or []
     ]
-    claims = [BASIC, *_claimed(profile)]
+    claims = [BASIC, *_claimed(profile, ran)]
     written = [
         Element(attributes.CHARACTER_SET, "CS", text.UTF_8.encode()),
         Element(attributes.PATIENT_NAME, "PN", pseudonym.encode()),
         Element(attributes.PATIENT_ID, "LO", pseudonym.encode()),
         Element(attributes.PATIENT_IDENTITY_REMOVED, "CS", b"YES"),
-        Element(attributes.METHOD, "LO", method(profile).encode()),
+        Element(attributes.METHOD, "LO", method(profile, ran).encode()),
         Element(attributes.METHOD_CODES, "SQ", items=earlier + [_code(*claim) for claim in claims]),
         Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(profile).encode()),
     ]

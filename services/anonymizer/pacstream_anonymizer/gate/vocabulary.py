@@ -84,6 +84,15 @@ NOBODY = _words(
 )
 """Stands where a name should, and is nobody's: never looked for."""
 
+VALUE_TYPE = 0x0040A040
+VALUE_TYPES = _words(
+    """
+    code composite container date datetime image num pname scoord table tcoord text time uidref
+    waveform
+    """
+)
+"""What a content item is (PS3.3 section C.17.3.2.1), whoever is called Text."""
+
 COMMON = CODED | MAKERS | NOBODY
 """An institution that is called by these words alone is not told by them."""
 
@@ -117,4 +126,6 @@ def terms(tag: int, vr: str) -> frozenset[str]:
         return MAKERS
     if tag == METHOD_TAG:
         return METHOD
+    if tag == VALUE_TYPE:
+        return VALUE_TYPES
     return CODED if vr == "CS" else frozenset()

@@ -1,0 +1,51 @@
+"""Clean Graphics (PS3.15 section E.3.3): the annotations of a presentation state without text.
+
+Points, lines and shapes stay; text objects, compound graphics and the names of layers do not."""
+
+from __future__ import annotations
+
+from pacstream_anonymizer import values
+from pacstream_anonymizer.cleaner import Cleaner, Scene, value_of
+from pacstream_anonymizer.parser import Element
+
+ANNOTATIONS, OBJECTS, LAYERS = 0x00700001, 0x00700009, 0x00700060
+LAYER = 0x00700002
+TEXTS, COMPOUNDS = 0x00700008, 0x00700209
+LABEL = 0x00700080
+
+
+def spliced(
+    elements: list[Element], cleaned: list[Element], cleaner: Cleaner, scene: Scene
+) -> list[Element]:
+    """`cleaned`, which is what the table of attributes leaves of `elements`, with the shapes.
+
+    Layers are named by their order: their names are free text within the limits of CS.
+    """
+    names: dict[bytes, bytes] = {}
+    kept = [one for one in cleaned if one.tag not in (ANNOTATIONS, LAYERS, LABEL)]
+    kept.append(Element(LABEL, "CS", values.REMOVED.encode()))
+    for tag in (LAYERS, ANNOTATIONS):
+        items = [
+            _named(cleaner.item(_without_text(item), scene), names)
+            for item in _items(elements, tag)
+            if tag == LAYERS or any(one.tag == OBJECTS for one in item)
+        ]
+        if items:
+            kept.append(Element(tag, "SQ", items=items))
+    return kept
+
+
+def _items(elements: list[Element], tag: int) -> list[list[Element]]:
+    return [item for one in elements if one.tag == tag for item in one.items or []]
+
+
+def _without_text(item: list[Element]) -> list[Element]:
+    return [one for one in item if one.tag not in (TEXTS, COMPOUNDS)]
+
+
+def _named(item: list[Element], names: dict[bytes, bytes]) -> list[Element]:
+    given = value_of(item, LAYER)
+    if given is None:
+        return item
+    name = names.setdefault(given.strip(b" \0"), f"LAYER{len(names) + 1}".encode())
+    return [Element(LAYER, "CS", name) if one.tag == LAYER else one for one in item]
