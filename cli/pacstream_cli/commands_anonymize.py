@@ -213,6 +213,7 @@ def as_dict(summary: Summary, wish: Wish) -> dict[str, object]:
         "profile_digest": wish.profile.digest,
         "options": sorted(wish.profile.options),
         "in_place": wish.in_place,
+        "audit": wish.audit,
         **told,
     }
 
@@ -237,5 +238,6 @@ def print_summary(summary: Summary, wish: Wish) -> None:
         click.echo(f"  no instance {number} {reason}")
     click.echo(f"release (de-identified):        {wish.out}")
     click.echo(f"mapping and report (identified): {summary.records}")
+    click.echo(f"what was done to each:          pacstream audit {wish.audit}")
     if summary.withheld:
         click.echo(f"withheld files (identified):    {wish.data / 'quarantine'}")

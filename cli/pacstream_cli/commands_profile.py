@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 from pydicom.datadict import dictionary_description
 
+from pacstream.errors import InputError
 from pacstream_anonymizer import shelf, table
+from pacstream_anonymizer.cleaner import Told
 from pacstream_anonymizer.dictionary import VR_BY_TAG
+from pacstream_anonymizer.explain import explain
 from pacstream_anonymizer.profile import Profile
+
+LONGEST_SHOWN = 80
 
 
 @click.group()
@@ -51,6 +57,50 @@ def diff(first: str, second: str, as_json: bool) -> None:
         click.echo(f"{tag} {name_of(tag)}: {before} | {after}")
     if not settings and not tags:
         click.echo("no difference")
+
+
+@profile.command("explain")
+@click.argument("names", nargs=-1, required=True, metavar="[PROFILE] FILE.dcm")
+@click.option("--values", is_flag=True, help="show the values that are in FILE: they may identify")
+@click.option("--json", "as_json", is_flag=True, help="as JSON")
+def explain_(names: tuple[str, ...], values: bool, as_json: bool) -> None:
+    """What would become of each element of FILE.dcm, and which rule says so.
+
+    PROFILE is research, unless it is given. Exit code 0 whether or not FILE would be released.
+    """
+    if len(names) > 2:
+        raise InputError("give a profile and a file: pacstream profile explain [PROFILE] FILE.dcm")
+    found = shelf.named(names[0] if len(names) == 2 else shelf.DEFAULT_NAME)
+    explanation = explain(Path(names[-1]), found)
+    rows = [_row(told, values) for told in explanation.told]
+    if as_json:
+        view = {"profile": found.name, "digest": found.digest, "withheld": explanation.reason}
+        click.echo(json.dumps(view | {"elements": rows}, indent=1))
+        return
+    for row in rows:
+        value = f"  [{row['value']}]" if values else ""
+        click.echo(f"{row['path']} {row['name']}: {row['action']} by {row['rule']}{value}")
+    if explanation.reason:
+        click.echo(f"withheld: {explanation.reason}; nothing of the file would be released")
+
+
+def _row(told: Told, values: bool) -> dict[str, str]:
+    places = [shown(f"{tag:08X}") for tag in told.path]
+    row = {
+        "path": " > ".join(places),
+        "name": name_of(places[-1]),
+        "action": told.done,
+        "rule": told.rule,
+    }
+    return row | {"value": _readable(told.old)} if values else row
+
+
+def _readable(value: bytes) -> str:
+    """Text as it may be shown on a terminal, else the number of bytes."""
+    text = value.decode("utf-8", "replace").strip(" \0")
+    if len(text) > LONGEST_SHOWN or not text.isprintable():
+        return f"{len(value)} bytes"
+    return text
 
 
 def as_dict(found: Profile) -> dict[str, object]:

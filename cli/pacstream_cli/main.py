@@ -9,6 +9,7 @@ import click
 from pacstream import __version__, logs
 from pacstream.errors import InputError, PacstreamError
 from pacstream_cli.commands_anonymize import anonymize
+from pacstream_cli.commands_audit import audit
 from pacstream_cli.commands_batch import report, run, status, submit, watch
 from pacstream_cli.commands_control import cancel, pause, priority, resume, throttle
 from pacstream_cli.commands_fake import fake_pacs
@@ -47,6 +48,7 @@ COMMANDS: tuple[click.Command, ...] = (
     quarantine,
     project,
     profile,
+    audit,
     fake_pacs,
 )
 for command in COMMANDS:

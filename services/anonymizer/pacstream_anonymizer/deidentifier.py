@@ -24,7 +24,7 @@ from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import markers, triage
 from pacstream_anonymizer.actions import FULL_DATES, RETAIN_UIDS
-from pacstream_anonymizer.cleaner import Cleaner
+from pacstream_anonymizer.cleaner import Cleaner, Told, Trail
 from pacstream_anonymizer.content import option_for, with_content
 from pacstream_anonymizer.encoding import Encoding, encoding_of
 from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, write_file_meta
@@ -120,6 +120,7 @@ class Release:
     gate: Gate = GATE
     parsed: Parsed = PARSED
     look: Look | None = None
+    trail: Trail | None = None
     cleaners: dict[tuple[Subject, Encoding], Cleaner] = field(default_factory=dict, repr=False)
     folders: dict[Subject, Path] = field(default_factory=dict, repr=False)
 
@@ -201,6 +202,10 @@ class Release:
         try:
             self.gate.check(source, content, head + data_set, tail, claims)
         except Echo as echo:
+            if self.trail is not None:
+                self.trail(
+                    tuple(Told(path, "gate:echo", "empty", b"") for path in sorted(echo.paths))
+                )
             data_set = serialize(emptied(cleaned, echo.paths), original.encoding)
             self.gate.check(source, content, head + data_set, tail, claims)
         return data_set
@@ -229,7 +234,7 @@ class Release:
         cleaner = self.cleaners.get((subject, encoding))
         if cleaner is None:
             patient = self._patient(subject)
-            cleaner = Cleaner(self.profile, patient, encoding)
+            cleaner = Cleaner(self.profile, patient, encoding, self.trail)
             self.cleaners[subject, encoding] = cleaner
         cleaned = cleaner.data_set(original.elements)
         cleaned = with_content(original.elements, cleaned, cleaner, option)
@@ -246,6 +251,7 @@ def release_of(
     profile: Profile = DEFAULT,
     gate: Gate = GATE,
     look: Look | None = None,
+    trail: Trail | None = None,
 ) -> Release:
     """The release of an order's series below `out`."""
     series = order.series
@@ -258,6 +264,7 @@ def release_of(
         profile,
         gate,
         look=look,
+        trail=trail,
     )
 
 

@@ -20,6 +20,7 @@ from pacstream.messages import (
     Order,
     WithheldInstance,
 )
+from pacstream_anonymizer.audit import Auditor
 from pacstream_anonymizer.decisions import Decisions
 from pacstream_anonymizer.deidentifier import (
     Look,
@@ -69,15 +70,22 @@ def _released(
         key = load_key(archive.keys, order.project, order.key_id)
         profile = Shelf(archive.root).get(order.project, order.profile)
         look = look or _look_of(profile)
-        release = release_of(order, key, Path(order.out), files, profile=profile, look=look)
+        auditor = Auditor(archive.root, order.batch_id, order.project, key, profile)
+        release = release_of(
+            order, key, Path(order.out), files,
+            profile=profile, look=look, trail=auditor.touched,
+        )  # fmt: skip
         decisions = Decisions(archive.decisions)
         for uid, source in sources:
             try:
                 waived = _waived(decisions, order.batch_id, uid, source)
+                auditor.begin()
                 results[uid] = _result(archive, release, source, uid, waived)
+                auditor.end(uid, results[uid])
             except PacstreamError as error:
                 errors.append(error)
         failed = files.commit()
+    auditor.write(failed)
     yield from _facts(order, results, failed)
     if failed:
         errors.append(disk_error())

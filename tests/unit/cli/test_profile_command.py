@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from pacstream.errors import InputError
 from pacstream_anonymizer.shelf import shipped
 from pacstream_cli.main import pacstream
+from tests.unit.anonymizer.instances import an_instance, saved
 
 
 def said(*arguments: str) -> str:
@@ -58,3 +59,32 @@ def test_diff_tells_options_attributes_and_rules(tmp_path: Path) -> None:
     dates = said("diff", "strict", "research")
     assert "(0008,0020) Study Date: empty | clean" in dates
     assert said("diff", "research", "research") == "no difference\n"
+
+
+def test_explain_tells_action_and_rule_of_every_element_and_no_value(tmp_path: Path) -> None:
+    original = an_instance()
+    path = str(saved(original, tmp_path / "x.dcm"))
+    told = json.loads(said("explain", "strict", path, "--json"))
+    assert (told["profile"], told["withheld"]) == ("strict", "")
+    by_path = {row["path"]: row for row in told["elements"]}
+    assert by_path["(0008,0020)"]["action"] == "empty"
+    assert by_path["(0010,0020)"]["rule"]
+    assert all(row["rule"] and row["action"] for row in told["elements"])
+    top = {f"({e.tag.group:04X},{e.tag.element:04X})" for e in original if e.tag != 0x7FE00010}
+    assert top <= set(by_path)
+    plain = said("explain", path)
+    assert "(0010,0020) Patient ID: " in plain
+    for value in (str(original.PatientName), original.PatientID, original.SOPInstanceUID):
+        assert value not in plain
+        assert value in said("explain", path, "--values")
+
+
+def test_explain_says_what_would_be_withheld(tmp_path: Path) -> None:
+    path = str(saved(an_instance(BurnedInAnnotation="YES"), tmp_path / "x.dcm"))
+    assert "withheld: burned_in_annotation" in said("explain", path)
+    (tmp_path / "y.dcm").write_bytes(b"no DICOM")
+    assert "withheld: not_dicom" in said("explain", str(tmp_path / "y.dcm"))
+    with pytest.raises(InputError, match="can't be read"):
+        said("explain", str(tmp_path / "none.dcm"))
+    with pytest.raises(InputError, match="a profile and a file"):
+        said("explain", "strict", path, path)

@@ -72,6 +72,11 @@ class Wish:
         pair = os.fsencode(self.source) + b"\0" + os.fsencode(self.out)
         return hashlib.blake2s(pair, digest_size=8).hexdigest()
 
+    @property
+    def audit(self) -> str:
+        """What the audit calls it, among batches."""
+        return f"offline-{self.job}"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -250,7 +255,10 @@ class _Run:
     def _release(self, made: plan.Plan, key: ProjectKey, progress: Progress) -> None:
         wish = self._wish
         shutil.rmtree(self._scratch, ignore_errors=True)
-        bench = Bench(wish.source, wish.out, wish.data, self._scratch, key, wish.profile, wish.ocr)
+        bench = Bench(
+            wish.source, wish.out, wish.data, self._scratch, key, wish.profile,
+            wish.ocr, wish.project, wish.audit,
+        )  # fmt: skip
         items = [item for task in made.tasks for item in task.items]
         self._redone |= {item.file.path for item in items}
         total = len(items)

@@ -15,6 +15,8 @@ from pacstream.archive import UID, Archive, replacing
 from pacstream.durable import FileGroup
 from pacstream.errors import RejectedError
 from pacstream.pseudonyms import ProjectKey
+from pacstream_anonymizer.audit import Auditor
+from pacstream_anonymizer.cleaner import Trail
 from pacstream_anonymizer.decisions import Decisions
 from pacstream_anonymizer.deidentifier import Release, Released, Withheld, disk_error
 from pacstream_anonymizer.offline.book import DUPLICATE, RELEASED, WITHHELD, Entry
@@ -39,6 +41,9 @@ class Bench:
     key: ProjectKey
     profile: Profile
     ocr: bool = False
+    project: str = ""
+    audit: str = ""
+    """What the audit calls the pair of folders."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +75,27 @@ def entries_of(task: Task, bench: Bench) -> Iterator[list[Entry]]:
     Raises RetryLaterError `disk` if the disk fails.
     """
     with FileGroup() as files:
-        release = _release(task, bench, bench.out / task.folder, files)
+        auditor = Auditor(bench.data, bench.audit, bench.project, bench.key, bench.profile)
+        release = _release(task, bench, bench.out / task.folder, files, auditor.touched)
         items = iter(task.items)
         while group := list(itertools.islice(items, GROUP)):
-            results = [(item, _result(item, task, bench, release)) for item in group]
+            results = []
+            for item in group:
+                auditor.begin()
+                result = _result(item, task, bench, release)
+                auditor.end(item.sop_instance_uid, result)
+                results.append((item, result))
             if files.commit():
                 raise disk_error()
+            auditor.write()
             for item, result in results:
                 _leave_quarantine(item, result, task, bench)
             yield [_entry(item, result, bench) for item, result in results]
 
 
-def _release(task: Task, bench: Bench, folder: Path, files: FileGroup) -> Release:
+def _release(
+    task: Task, bench: Bench, folder: Path, files: FileGroup, trail: Trail | None
+) -> Release:
     return Release(
         task.wanted,
         bench.key,
@@ -90,6 +104,7 @@ def _release(task: Task, bench: Bench, folder: Path, files: FileGroup) -> Releas
         task.pseudonym,
         profile=bench.profile,
         look=look_for(ocr=bench.ocr or bench.profile.second_look),
+        trail=trail,
     )
 
 
@@ -98,7 +113,7 @@ def _result(item: Item, task: Task, bench: Bench, release: Release) -> Released 
     there = bench.out / (item.rival or item.target)
     try:
         if item.rival or (not item.is_ours and there.exists()):
-            result = _compared(there, source, item, task, bench)
+            result = _compared(there, source, item, task, bench, release.trail)
         else:
             waived = waived_for(bench.data, item.sop_instance_uid, source)
             result = release.add(source, item.sop_instance_uid, waived)
@@ -121,11 +136,11 @@ def waived_for(data: Path, sop_instance_uid: str, source: Path) -> frozenset[str
 
 
 def _compared(
-    there: Path, source: Path, item: Item, task: Task, bench: Bench
+    there: Path, source: Path, item: Item, task: Task, bench: Bench, trail: Trail | None
 ) -> Released | Withheld:
     """`there` itself if the instance would become just that: one SOP Instance UID, one content."""
     with FileGroup() as files:
-        trial = _release(task, bench, bench.scratch / uuid.uuid4().hex, files)
+        trial = _release(task, bench, bench.scratch / uuid.uuid4().hex, files, trail)
         waived = waived_for(bench.data, item.sop_instance_uid, source)
         result = trial.add(source, item.sop_instance_uid, waived)
         if isinstance(result, Withheld):

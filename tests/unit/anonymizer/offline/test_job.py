@@ -17,6 +17,7 @@ from pacstream.archive import Archive
 from pacstream.errors import InputError, RejectedError, RetryLaterError
 from pacstream.messages import Dates
 from pacstream.pseudonyms import shifted_date
+from pacstream_anonymizer.audited import account_of
 from pacstream_anonymizer.decisions import Decision, Decisions, digest_of
 from pacstream_anonymizer.deidentifier import Released, deidentify_instance
 from pacstream_anonymizer.offline import plan
@@ -26,6 +27,7 @@ from pacstream_anonymizer.profile import DEFAULT
 from tests.unit.anonymizer.instances import KEY, order_for, saved
 from tests.unit.anonymizer.offline.folders import (
     PATIENTS,
+    SESSION,
     contents,
     done,
     fill,
@@ -401,3 +403,15 @@ def test_a_folder_without_instances_is_wrong_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no DICOM instance"):
         done(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_audit_has_every_instance_once_however_often_a_folder_is_done(tmp_path: Path) -> None:
+    source = fill(tmp_path / "in")
+    burned = instance_of("MRN-88213", 1, 9, BurnedInAnnotation="YES")
+    saved(burned, source / "sub-MRN_88213" / SESSION / "00001-for" / "CT.9")
+    one = wish(source, tmp_path / "out", workers=2)
+    first = done(source, tmp_path / "out", workers=2)
+    done(source, tmp_path / "out", workers=2)
+    account = account_of(one.data, one.audit)
+    assert (account.released, account.withheld) == (first.released, {"burned_in_annotation": 1})
+    assert account.keys == {("trial", "1")}
