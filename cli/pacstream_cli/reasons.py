@@ -31,8 +31,15 @@ RULES = {
     ),
     "ultrasound": (
         "Ultrasound: the machine writes the patient's name into the picture.",
-        "Look at every frame. No names in it: release it. For a whole device, give its regions"
-        " in the project's profile.",
+        "Look at every frame. No names in it: release it.",
+    ),
+    "audio": (
+        "Recorded sound: a voice may say anything.",
+        "It can't be released.",
+    ),
+    "not_admitted": (
+        "The project's profile does not admit this modality or SOP class.",
+        "Leave it, or submit again with a profile that admits it.",
     ),
     "video_or_photo": (
         "A photo or a video.",
