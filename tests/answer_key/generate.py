@@ -10,6 +10,7 @@ from pydicom import config
 
 from tests.answer_key.cast import Cast
 from tests.answer_key.damage import add_damage
+from tests.answer_key.descriptions import add_descriptions
 from tests.answer_key.disguises import add_disguises
 from tests.answer_key.headers import add_headers
 from tests.answer_key.key import AnswerKey
@@ -19,6 +20,7 @@ from tests.answer_key.patients import add_patients
 from tests.answer_key.pixel_data import add_pixel_data
 from tests.answer_key.private_blocks import add_private_blocks
 from tests.answer_key.safe_rows import add_safe_rows
+from tests.answer_key.stream_texts import add_stream_texts
 from tests.answer_key.table_rows import add_table_rows
 
 
@@ -41,10 +43,12 @@ def generate(folder: Path, seed: int) -> AnswerKey:
         for add in (
             add_table_rows,
             add_headers,
+            add_descriptions,
             add_private_blocks,
             add_safe_rows,
             add_disguises,
             add_pixel_data,
+            add_stream_texts,
             add_objects,
             add_patients,
             add_damage,

@@ -11,28 +11,10 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from tests.answer_key import cast as names
 from tests.answer_key.cast import Cast, Person
-from tests.answer_key.key import DESCRIPTORS, Action, Check, Fate, Path
+from tests.answer_key.key import Action, Check, Fate, Path
 from tests.answer_key.maker import DATES, SYNTAXES, Maker, Written, date_check, even, time_checks
 from tests.answer_key.naming import inside, path_of
 from tests.answer_key.table_rows import rows
-
-DESCRIBED = frozenset({DESCRIPTORS})
-
-DESCRIPTIONS = (
-    ("SeriesDescription", "t1_mprage_sag_p2_iso"),
-    ("SeriesDescription", "T2 TSE tra"),
-    ("SeriesDescription", "AX FLAIR"),
-    ("SeriesDescription", "ep2d_diff_b1000_ADC"),
-    ("SeriesDescription", "Thorax 3.0 B31f"),
-    ("SeriesDescription", "Localizer"),
-    ("StudyDescription", "MRI BRAIN W/O CONTRAST"),
-    ("StudyDescription", "CT Abdomen"),
-    ("ProtocolName", "Head routine"),
-    ("ContrastBolusAgent", "Gadolinium 15 ml"),
-    ("AcquisitionProtocolDescription", "Lung low dose 1.0 mm"),
-    ("RequestedProcedureDescription", "CT chest with contrast"),
-)
-"""What a protocol is called anywhere in the world: words of anatomy, sequence and contrast."""
 
 PHYSICS = {
     "Radiopharmaceutical": "Fluorodeoxyglucose", "ImagedNucleus": "1H",
@@ -68,7 +50,6 @@ def add_headers(maker: Maker) -> None:
     _add_unlisted(maker)
     _add_physics(maker)
     _add_names(maker)
-    _add_descriptions(maker)
     _add_dates(maker)
     _add_intervals(maker)
     _add_nested(maker)
@@ -200,30 +181,6 @@ def _add_undeclared(maker: Maker) -> None:
     data_set.add(DataElement(0x00104000, "UN", f"{word} x".encode("latin-1")))
     data_set.add(DataElement(0x00101001, "UN", word.encode("latin-1")))
     maker.add("names/undeclared.dcm", "character sets", data_set, person)
-
-
-def _add_descriptions(maker: Maker) -> None:
-    for at, (keyword, text) in enumerate(DESCRIPTIONS):
-        person = maker.cast.person()
-        data_set = maker.instance(person, "CT" if "CT" in text or "Thorax" in text else "MR")
-        setattr(data_set, keyword, text)
-        path = path_of(keyword)
-        file = maker.add(f"descriptions/{at:02d}.dcm", "descriptors", data_set, person)
-        file.checks += [
-            Check("descriptors", Action.TEXT_RETAINED, path, text, only=DESCRIBED),
-            Check("descriptors", Action.TEXT_REMOVED, path, text, without=DESCRIBED),
-        ]
-    person = maker.cast.person()
-    words = [maker.hidden(maker.cast.word(), "descriptors") for _ in range(4)]
-    data_set = maker.instance(
-        person,
-        StudyDescription=f"MRI brain {person.texts[0]}",
-        SeriesDescription=f"t1_{words[0]}_sag",
-        ProtocolName=f"Protocol of Dr {words[1]}",
-        ImageComments=f"{words[2]}, tel 044 {maker.hidden(maker.cast.digits(7), 'descriptors')}",
-        ContrastBolusAgent=f"Gadolinium by {words[3]}",
-    )
-    maker.add("descriptions/with-names.dcm", "descriptors", data_set, person)
 
 
 def _add_dates(maker: Maker) -> None:

@@ -50,6 +50,8 @@ class Action(Enum):
     PIXELS_RETAINED = "pixels_retained"
     RESIDUE = "residue"
     """A planted text is in no byte of any output, in no encoding and in no path."""
+    WORD_RETAINED = "word_retained"
+    """A word is in the text, whatever has become of the others."""
     INTERVAL_KEPT = "interval_kept"
     ONE_SHIFT_EACH = "one_shift_each"
     FILE_META = "file_meta"

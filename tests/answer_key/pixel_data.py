@@ -32,7 +32,7 @@ def add_pixel_data(maker: Maker) -> None:
     _add_burned_in(maker)
 
 
-def _coded(maker: Maker, name: str, frame: bytes, syntax: str, fate: Fate) -> FileKey:
+def coded(maker: Maker, name: str, frame: bytes, syntax: str, fate: Fate) -> FileKey:
     person = maker.cast.person()
     data_set = maker.instance(person, "CT")
     data_set.BitsAllocated = data_set.BitsStored = 8
@@ -44,7 +44,7 @@ def _coded(maker: Maker, name: str, frame: bytes, syntax: str, fate: Fate) -> Fi
     return file
 
 
-def _jpeg(number: int, comment: bytes = b"") -> bytes:
+def jpeg(number: int, comment: bytes = b"") -> bytes:
     image = Image.new("L", (16, 16))
     image.putdata([(number * 7 + at * at) % 256 for at in range(256)])
     stream = io.BytesIO()
@@ -52,22 +52,22 @@ def _jpeg(number: int, comment: bytes = b"") -> bytes:
     return stream.getvalue()
 
 
-def _segment(marker: int, content: bytes) -> bytes:
+def segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">HH", marker, len(content) + 2) + content
 
 
 def _add_jpeg(maker: Maker) -> None:
-    clean = _coded(maker, "streams/jpeg.dcm", _jpeg(1), JPEGBaseline8Bit, Fate.RELEASED)
+    clean = coded(maker, "streams/jpeg.dcm", jpeg(1), JPEGBaseline8Bit, Fate.RELEASED)
     clean.checks.append(Check(STREAM, Action.PIXELS_RETAINED))
     text = maker.hidden(maker.cast.word(), STREAM).encode()
-    _coded(maker, "streams/jpeg-com.dcm", _jpeg(2, text), JPEGBaseline8Bit, Fate.EITHER)
+    coded(maker, "streams/jpeg-com.dcm", jpeg(2, text), JPEGBaseline8Bit, Fate.EITHER)
     for at, (marker, start) in enumerate(((0xFFE1, b"Exif\0\0"), (0xFFED, b"Photoshop 3.0\0"))):
         text = maker.hidden(maker.cast.word(), STREAM).encode()
-        plain = _jpeg(3 + at)
-        frame = plain[:2] + _segment(marker, start + text) + plain[2:]
-        _coded(maker, f"streams/jpeg-app{at}.dcm", frame, JPEGBaseline8Bit, Fate.EITHER)
+        plain = jpeg(3 + at)
+        frame = plain[:2] + segment(marker, start + text) + plain[2:]
+        coded(maker, f"streams/jpeg-app{at}.dcm", frame, JPEGBaseline8Bit, Fate.EITHER)
     text = maker.hidden(maker.cast.word(), STREAM).encode()
-    _coded(maker, "streams/jpeg-after-end.dcm", _jpeg(5) + text, JPEGBaseline8Bit, Fate.EITHER)
+    coded(maker, "streams/jpeg-after-end.dcm", jpeg(5) + text, JPEGBaseline8Bit, Fate.EITHER)
 
 
 def _add_jpeg_2000(maker: Maker) -> None:
@@ -76,18 +76,18 @@ def _add_jpeg_2000(maker: Maker) -> None:
     stream = io.BytesIO()
     image.save(stream, "JPEG2000", no_jp2=True)
     plain = stream.getvalue()
-    clean = _coded(maker, "streams/j2k.dcm", plain, JPEG2000Lossless, Fate.RELEASED)
+    clean = coded(maker, "streams/j2k.dcm", plain, JPEG2000Lossless, Fate.RELEASED)
     clean.checks.append(Check(STREAM, Action.PIXELS_RETAINED))
     text = maker.hidden(maker.cast.word(), STREAM).encode()
     at = plain.index(b"\xff\x52")
-    frame = plain[:at] + _segment(0xFF64, b"\0\1" + text) + plain[at:]
-    _coded(maker, "streams/j2k-com.dcm", frame, JPEG2000Lossless, Fate.EITHER)
+    frame = plain[:at] + segment(0xFF64, b"\0\1" + text) + plain[at:]
+    coded(maker, "streams/j2k-com.dcm", frame, JPEG2000Lossless, Fate.EITHER)
 
 
 def _add_rle(maker: Maker) -> None:
     packed = b"".join(bytes([127]) + bytes(range(at, at + 128)) for at in (0, 64))
     frame = struct.pack("<16L", 1, 64, *[0] * 14) + packed
-    file = _coded(maker, "streams/rle.dcm", frame, RLELossless, Fate.RELEASED)
+    file = coded(maker, "streams/rle.dcm", frame, RLELossless, Fate.RELEASED)
     file.checks.append(Check(STREAM, Action.PIXELS_RETAINED))
 
 

@@ -41,6 +41,8 @@ CODECS = (
     "latin-1", "iso8859-2", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-8", "tis-620",
     "utf-8", "utf-16-le", "utf-16-be", "iso2022_jp", "shift_jis", "euc_jp", "euc_kr", "gb18030",
 )  # fmt: skip
+UIDS = re.compile(rb"[0-2]\.\d+\.[\d.]{20,60}")
+WORDS = re.compile(r"[^\W_]+")
 ESCAPES = (b"\x1b$B", b"\x1b(B", b"\x1b$A", b"\x1b(J", b"\x1b$)C")
 
 
@@ -93,7 +95,7 @@ def score(
     verdicts = [
         *judge.files(),
         *judge.shifts(),
-        *_residues(key, outputs, options),
+        *_residues(key, outputs, found, options),
         *_uids(key, in_folder, outputs, found),
         *_patients(key, found),
         *_paths(key, outputs),
@@ -178,6 +180,8 @@ def _passed(file: FileKey, check: Check, data_set: Dataset | None, value: str | 
             return value is None or check.original.lower() not in value.lower()
         case Action.TEXT_RETAINED:
             return value is not None and _normal(value) == _normal(check.original)
+        case Action.WORD_RETAINED:
+            return value is not None and check.original.lower() in WORDS.findall(value.lower())
         case Action.TEXT_NOTNULL:
             return bool(value)
         case Action.TAG_RETAINED:
@@ -234,27 +238,28 @@ def _moved(before: str, after: str) -> int | None:
     return days[1] - days[0] if rest in (after[8:], "") else None
 
 
-def _residues(key: AnswerKey, outputs: list[Output], options: frozenset[str]) -> Iterator[Verdict]:
+def _residues(
+    key: AnswerKey, outputs: list[Output], found: dict[str, Output], options: frozenset[str]
+) -> Iterator[Verdict]:
     """Each planted text, in each encoding, in all bytes that came out."""
-    everything = b"\0\0".join(output.plain for output in outputs).lower()
+    names = {output.path: name for name, output in found.items()}
+    texts = {output.path: _without_uids(output) for output in outputs}
+    everything = b"\0\0".join(texts.values())
     for token in key.tokens:
         if token.without & options or not token.text:
             continue
         passed = not _is_in(token.text, everything)
-        where = "" if passed else _where(token.text, outputs)
+        where = "" if passed else _where(token.text, texts, names)
         yield Verdict(token.category, Action.RESIDUE, passed, where, token.text)
 
 
 def _is_in(text: str, content: bytes) -> bool:
-    """In any encoding; digits inside a longer number are chance: UIDs have 39 of them."""
-    for needle in needles(text):
-        if needle not in content:
-            continue
-        if not text.isdecimal() or b"\0" in needle:
-            return True
-        if re.search(rb"(?<!\d)" + needle + rb"(?!\d)", content):
-            return True
-    return False
+    return any(needle in content for needle in needles(text))
+
+
+def _without_uids(output: Output) -> bytes:
+    """In lower case; digits inside a UID of 39 digits are chance, and UIDs have their own checks."""
+    return UIDS.sub(b"", output.plain).lower()
 
 
 def needles(text: str) -> set[bytes]:
@@ -273,12 +278,11 @@ def needles(text: str) -> set[bytes]:
     return found
 
 
-def _where(text: str, outputs: list[Output]) -> str:
-    for output in outputs:
-        if _is_in(text, output.plain.lower()):
-            number = output.data_set.get("InstanceNumber") if output.data_set is not None else "?"
-            return f"{output.path} (instance {number})"
-    return ""
+def _where(text: str, texts: dict[FilePath, bytes], names: dict[FilePath, str]) -> str:
+    """The files whose outputs have it; the output's path if none is known."""
+    return ", ".join(
+        names.get(path, str(path)) for path, content in texts.items() if _is_in(text, content)
+    )
 
 
 def _uids(
