@@ -49,15 +49,19 @@ class Cast:
     seed: int
     random: random.Random = field(init=False)
     _used: set[str] = field(default_factory=set)
+    _joined: str = ""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
 
     def _unused(self, text: str) -> bool:
         """No text may be a part of another: a scan could not tell which of the two it found."""
-        if any(text.lower() in other or other in text.lower() for other in self._used):
+        low = text.lower()
+        parts = {low[at:end] for at in range(len(low)) for end in range(at + 1, len(low) + 1)}
+        if low in self._joined or not parts.isdisjoint(self._used):
             return False
-        self._used.add(text.lower())
+        self._used.add(low)
+        self._joined += f"\n{low}"
         return True
 
     def word(self) -> str:

@@ -86,8 +86,7 @@ def _add_number_as_id(maker: Maker) -> None:
     """Somebody types the patient's number where the scanner wants one."""
     for title, keyword in (("series", "SeriesNumber"), ("acquisition", "AcquisitionNumber")):
         person = maker.cast.person(patient_id=maker.cast.digits(8))
-        number = int(person.patient_id)
-        _add(maker, f"number-{title}", lambda d, _, k=keyword, n=number: setattr(d, k, n), person)  # type: ignore[misc]
+        _add(maker, f"number-{title}", _put(keyword, "IS", person.patient_id), person)
     bare = maker.cast.digits(7)
     person = maker.cast.person(patient_id=f"000{bare}")
     maker.hidden(bare, CATEGORY)

@@ -15,6 +15,7 @@ from tests.answer_key.disguises import add_disguises
 from tests.answer_key.headers import add_headers
 from tests.answer_key.key import AnswerKey
 from tests.answer_key.maker import Maker
+from tests.answer_key.modalities import add_modalities
 from tests.answer_key.objects import add_objects
 from tests.answer_key.patients import add_patients
 from tests.answer_key.pixel_data import add_pixel_data
@@ -50,6 +51,7 @@ def generate(folder: Path, seed: int) -> AnswerKey:
             add_pixel_data,
             add_stream_texts,
             add_objects,
+            add_modalities,
             add_patients,
             add_damage,
         ):

@@ -258,7 +258,7 @@ def _is_in(text: str, content: bytes) -> bool:
 
 
 def _without_uids(output: Output) -> bytes:
-    """In lower case; digits inside a UID of 39 digits are chance, and UIDs have their own checks."""
+    """In lower case; digits inside a UID of 39 digits are chance, UIDs have checks of their own."""
     return UIDS.sub(b"", output.plain).lower()
 
 
