@@ -90,10 +90,7 @@ def _add_number_as_id(maker: Maker) -> None:
     bare = maker.cast.digits(7)
     person = maker.cast.person(patient_id=f"000{bare}")
     maker.hidden(bare, CATEGORY)
-    _add(
-        maker, "without-zeros",
-        lambda data_set, _: setattr(data_set, "SoftwareVersions", f"case {bare}"), person,
-    )  # fmt: skip
+    _add(maker, "without-zeros", _put("SoftwareVersions", "LO", f"case {bare}"), person)
 
 
 def _add_wrong_vrs(maker: Maker) -> None:
