@@ -9,12 +9,13 @@ from io import BytesIO
 from pathlib import Path as FilePath
 
 from pydicom import Dataset, dcmread
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.encaps import generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tests.answer_key.key import AnswerKey, FileKey, Path
 from tests.answer_key.maker import text_of_value
+from tests.answer_key.safe_rows import safe_vrs
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,20 @@ def element_at(data_set: Dataset, path: Path) -> DataElement | None:
             return None
         element = data_set[tag]
         if item < 0:
-            return element
+            return _typed(element, creator)
         if element.VR != "SQ" or len(element.value) <= item:
             return None
         data_set = element.value[item]
     return None
+
+
+def _typed(element: DataElement, creator: str) -> DataElement:
+    """With the VR that Table E.3.10-1 gives it: implicit VR tells none, and pydicom knows few."""
+    vr = safe_vrs().get((element.tag.group, creator, element.tag.element & 0xFF))
+    if vr is None or element.VR != "UN":
+        return element
+    raw = RawDataElement(element.tag, vr, len(element.value), element.value, 0, True, True)
+    return convert_raw_data_element(raw)
 
 
 def _private_tag(data_set: Dataset, tag: int, creator: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
@@ -54,6 +54,12 @@ def safe_rows() -> tuple[SafeRow, ...]:
             for line in csv.DictReader(file)
             if line["vr"] in (*VALUES, "UI")
         )
+
+
+@cache
+def safe_vrs() -> Mapping[tuple[int, str, int], str]:
+    """VRs by group, creator and low byte."""
+    return {(row.group, row.creator, row.low): row.vr for row in safe_rows()}
 
 
 def add_safe_rows(maker: Maker) -> None:
