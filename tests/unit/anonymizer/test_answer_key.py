@@ -37,17 +37,26 @@ def judged(
 
 @pytest.mark.parametrize("judged", PROFILES, indirect=True)
 def test_nothing_that_was_planted_comes_out(judged: Score) -> None:
-    assert [one for one in judged.failures if one.is_privacy] == []
+    assert by_category(judged, privacy=True) == {}
 
 
 @pytest.mark.parametrize("judged", PROFILES, indirect=True)
 def test_what_may_stay_stays_in_each_category(judged: Score) -> None:
     low = {
-        category: judged.percent(privacy=False, category=category)
-        for category in judged.categories
+        category: failures
+        for category, failures in by_category(judged, privacy=False).items()
         if judged.percent(privacy=False, category=category) < LEAST_UTILITY
     }
     assert low == {}
+
+
+def by_category(judged: Score, *, privacy: bool) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in judged.failures:
+        if one.is_privacy == privacy:
+            said = f"{one.action.value}: {one.where}: {one.said}"
+            found.setdefault(one.category, []).append(said)
+    return found
 
 
 def test_a_copy_keeps_all_that_is_of_use_and_all_that_identifies(
@@ -76,7 +85,8 @@ def test_an_engine_that_writes_nothing_is_private_and_of_no_use(
 
 def test_another_seed_gives_other_names_and_the_same_questions(tmp_path: Path) -> None:
     one, other = generate(tmp_path / "one", 1), generate(tmp_path / "other", 2)
-    assert {token.text for token in one.tokens}.isdisjoint(token.text for token in other.tokens)
+    first, second = ({token.text for token in key.tokens} for key in (one, other))
+    assert len(first & second) < len(first) / 100, "birth dates may be the same by chance"
     assert len(one.files) == len(other.files) > 100
     assert sum(len(file.checks) for file in one.files) == sum(
         len(file.checks) for file in other.files
