@@ -42,6 +42,16 @@ def recorded(
         raise BenchError(f"py-spy: {error[-500:]}")
 
 
+def make_picture(path: Path, title: str) -> None:
+    """Of py-spy's flame graph only the picture: without its script, its command line and its
+    paths, so that it can lie in the docs."""
+    drawn = path.read_text("utf-8")
+    drawn = re.sub(r"<script.*?</script>", "", drawn, flags=re.DOTALL)
+    drawn = drawn.replace(' onload="init(evt)"', "")
+    drawn = re.sub(r'(<text id="title"[^>]*>)[^<]*', lambda match: match[1] + title, drawn)
+    path.write_text(drawn, "utf-8")
+
+
 @dataclass(frozen=True)
 class Share:
     """A function's share of the samples, alone and with what it calls."""

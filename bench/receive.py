@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.images import Modality, WrittenSeries, write_series
 from bench.line import Broker, BusEar
-from bench.profiles import recorded
+from bench.profiles import make_picture, recorded
 from bench.receivers import (
     FolderReceiver,
     OrthancReceiver,
@@ -146,6 +146,7 @@ def draw_flame_graph(path: Path, job: Job, receiver: Receiver) -> None:
     with recorded(path, receiver.pids[0], "flamegraph", longest_s=FLAME_S) as is_recording:
         while is_recording():
             job.run(receiver)
+    make_picture(path, f"store SCP: {job.title}")
     CONSOLE.print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {job.title}")
 
 
