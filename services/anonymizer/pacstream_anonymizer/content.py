@@ -8,8 +8,9 @@ from pacstream_anonymizer.parser import Element
 from pacstream_anonymizer.profile import Profile
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
-PRESENTATIONS = frozenset(f"{STORAGE}11.{number}" for number in (1, 2, 3, 4, 5, 8, 12))
-"""Those without annotations in volumes."""
+PRESENTATIONS = frozenset(f"{STORAGE}11.{number}" for number in (1, 5, 12))
+"""Those in grey, without annotations in volumes: the others are not whole without an ICC profile,
+which is never released."""
 REPORTS = f"{STORAGE}88."
 TRIALS = frozenset(f"{REPORTS}{number}" for number in (1, 2, 3, 4))
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
-from pacstream_anonymizer import attributes, descriptors, text, values
+from pacstream_anonymizer import attributes, content_tree, descriptors, text, values
 from pacstream_anonymizer.actions import CLEAN_DESCRIPTORS, FULL_DATES, MODIFIED_DATES, RETAIN_UIDS
 from pacstream_anonymizer.cleaner import Cleaner, Scene, value_of
 from pacstream_anonymizer.parser import Element
@@ -81,14 +81,10 @@ class ContentCleaner:
     def spliced(self, elements: list[Element], cleaned: list[Element]) -> list[Element]:
         """`cleaned`, which is what the table of attributes leaves of `elements`, with the tree.
 
-        Refusal `structured_report` for a value type that is not known, and if items that others
-        refer to by position would move.
+        Refusal `structured_report` for a value type that is not known.
         """
         kept = [one for one in cleaned if one.tag not in (*OWN, VERIFYING_OBSERVERS)]
-        before = _items(elements, CONTENT)
-        items = self._children(before)
-        if _count(items) != _count(before) and any(_has_reference(item) for item in before):
-            raise Refusal("structured_report")
+        items = [self._item(item) for item in self._staying(_items(elements, CONTENT))]
         if items:
             kept.append(Element(CONTENT, "SQ", items=items))
         observers = [self._observer(item) for item in _items(elements, VERIFYING_OBSERVERS)]
@@ -96,12 +92,26 @@ class ContentCleaner:
             kept.append(Element(VERIFYING_OBSERVERS, "SQ", items=observers))
         return kept
 
-    def _children(self, items: list[list[Element]]) -> list[list[Element]]:
-        cleaned = [self._item(item) for item in items]
-        return [item for item in cleaned if item is not None]
+    def _staying(self, items: list[list[Element]]) -> list[list[Element]]:
+        """The items that stay, not yet cleaned. One that has lost all below it may go itself."""
+        while True:
+            kept = content_tree.without(
+                items, lambda item: self._own(item) is None, self.cleaner.encoding.order
+            )
+            if content_tree.count(kept) == content_tree.count(items):
+                return kept
+            items = kept
 
-    def _item(self, item: list[Element]) -> list[Element] | None:
-        """A content item and all below it, None if it goes."""
+    def _item(self, item: list[Element]) -> list[Element]:
+        """A content item that stays, and all below it."""
+        kept = self._own(item) or []
+        children = [self._item(child) for child in _items(item, CONTENT)]
+        if children:
+            kept.append(Element(CONTENT, "SQ", items=children))
+        return kept
+
+    def _own(self, item: list[Element]) -> list[Element] | None:
+        """What a content item says itself; None if it goes, with all below it."""
         kind = self._text(item, VALUE_TYPE)
         if kind not in VALUES and kind not in OTHERS and value_of(item, BY_REFERENCE) is None:
             raise Refusal("structured_report")
@@ -115,9 +125,6 @@ class ContentCleaner:
             if not value:
                 return None
             kept.append(Element(*VALUES[kind], value))
-        children = self._children(_items(item, CONTENT))
-        if children:
-            kept.append(Element(CONTENT, "SQ", items=children))
         return kept
 
     def _stays(
@@ -140,7 +147,8 @@ class ContentCleaner:
     def _value(
         self, kind: str, concept: tuple[str, str], row: Row | None, item: list[Element]
     ) -> bytes | None:
-        """The value of an item; None if the item goes."""
+        """The value of an item; None if the item goes. What others depend on gets a dummy: no
+        measurement is lost for a remark about it."""
         given = value_of(item, VALUES[kind][0]) or b""
         if kind == "UIDREF":
             return given if RETAIN_UIDS in self._options else self._by_vr(kind, given)
@@ -156,7 +164,8 @@ class ContentCleaner:
         words = ""
         if CLEAN_DESCRIPTORS in self._options and CLEAN_DESCRIPTORS in row.options:
             words = descriptors.cleaned(told, self.cleaner.profile.vocabulary)
-        return words.encode("utf-8") or (None if row.basic == "X" else REMOVED)
+        goes = row.basic == "X" and not _items(item, CONTENT)
+        return words.encode("utf-8") or (None if goes else REMOVED)
 
     def _moment(self, kind: str, row: Row | None, given: bytes) -> bytes | None:
         """A date or time: kept or shifted as the profile does with dates, unless the table has no
@@ -202,17 +211,3 @@ def _items(elements: list[Element], tag: int) -> list[list[Element]]:
         if element.tag == tag and element.items is not None:
             return element.items
     return []
-
-
-def _tree(items: list[list[Element]]) -> Iterator[list[Element]]:
-    for item in items:
-        yield item
-        yield from _tree(_items(item, CONTENT))
-
-
-def _count(items: list[list[Element]]) -> int:
-    return sum(1 for _ in _tree(items))
-
-
-def _has_reference(item: list[Element]) -> bool:
-    return any(value_of(one, BY_REFERENCE) is not None for one in _tree([item]))

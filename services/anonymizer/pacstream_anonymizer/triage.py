@@ -13,7 +13,7 @@ from pacstream_anonymizer.parser import Element
 from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.refusal import Refusal, Waiver
 
-MODALITY, IMAGE_TYPE = 0x00080060, 0x00080008
+MODALITY, IMAGE_TYPE, SPECIMEN_LABEL_IN_IMAGE = 0x00080060, 0x00080008, 0x00480010
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 RT_DELIVERY = "1.2.840.10008.5.1.4.34."
@@ -70,6 +70,8 @@ SCREENS = (
 """Parts of Image Type values of pictures of text."""
 
 SHEET = re.compile(r"\b(dose (report|info|sheet|summary)|patient protocol|screen ?(save|shot))\b")
+PROTOCOL_PAGE = re.compile(r"\bPROT\b")
+"""Image Type of a patient protocol, as `CT_SOM5 PROT`."""
 DOSE_SERIES = re.compile(r"99\d", re.ASCII)
 PLANE = (0x00200032, 0x00200037, 0x00280030)
 """Image Position and Orientation (Patient), Pixel Spacing: a slice of a patient has all."""
@@ -186,6 +188,8 @@ def check_content(elements: list[Element], sop_class_uid: str, waiver: Waiver) -
 
 def _is_screen(elements: list[Element]) -> bool:
     types = _codes(elements, IMAGE_TYPE)
+    if any(PROTOCOL_PAGE.search(value) for value in types):
+        return True
     return any(screen in value for value in types for screen in SCREENS)
 
 
@@ -208,8 +212,10 @@ def _is_dose_sheet(elements: list[Element]) -> bool:
 
 
 def _is_slide_label(elements: list[Element], sop_class_uid: str) -> bool:
-    slide = sop_class_uid.removeprefix(STORAGE) in SLIDES
-    return slide and not SLIDE_CONTENTS & set(_codes(elements, IMAGE_TYPE))
+    if sop_class_uid.removeprefix(STORAGE) not in SLIDES:
+        return False
+    shown = "YES" in _codes(elements, SPECIMEN_LABEL_IN_IMAGE)
+    return shown or not SLIDE_CONTENTS & set(_codes(elements, IMAGE_TYPE))
 
 
 def _check_overlays(elements: list[Element]) -> None:

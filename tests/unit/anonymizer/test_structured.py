@@ -145,20 +145,9 @@ def test_who_verified_a_report_is_not_told(tmp_path: Path) -> None:
     assert who.VerificationDateTime == f"{after.StudyDate}101530"
 
 
-@pytest.mark.parametrize(
-    "items",
-    [
-        [an_item("TABLE", "121071")],
-        [
-            an_item("TEXT", "121106", TextValue="goes"),
-            an_item("CONTAINER", "121070", ReferencedContentItemIdentifier=[1, 1]),
-        ],
-    ],
-)
-def test_a_tree_that_can_not_be_cleaned_with_certainty_is_withheld(
-    tmp_path: Path, items: list[Dataset]
-) -> None:
-    assert result_of(a_report(*items), tmp_path, REPORTS) == Withheld("structured_report")
+def test_a_tree_that_can_not_be_cleaned_with_certainty_is_withheld(tmp_path: Path) -> None:
+    report = a_report(an_item("TABLE", "121071"))
+    assert result_of(report, tmp_path, REPORTS) == Withheld("structured_report")
 
 
 def test_without_the_option_a_report_is_withheld(tmp_path: Path) -> None:
@@ -215,3 +204,9 @@ def test_shapes_of_a_presentation_state_stay_and_its_words_go(tmp_path: Path) ->
 
 def test_without_the_option_a_presentation_state_is_withheld(tmp_path: Path) -> None:
     assert result_of(a_presentation_state(), tmp_path, REPORTS) == Withheld("presentation_state")
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 8])
+def test_states_that_need_an_icc_profile_are_withheld(tmp_path: Path, number: int) -> None:
+    state = an_instance(SOPClassUID=f"{STORAGE}11.{number}")
+    assert result_of(state, tmp_path, GRAPHICS) == Withheld("presentation_state")
