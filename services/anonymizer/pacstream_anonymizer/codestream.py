@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from pacstream_anonymizer.encoding import JPEG_FAMILY
@@ -44,7 +45,7 @@ HARMLESS = re.compile(
 )
 
 
-RLE_HEAD = 64
+RLE_HEAD, NO_RUN = 64, 128
 
 JPEG_NUMBERS = frozenset({*range(50, 71), 80, 81})
 J2K_NUMBERS = frozenset({*range(90, 94), *range(201, 204)})
@@ -61,15 +62,36 @@ def start_of(transfer_syntax: str) -> bytes:
     return J2K_START if int(number) in J2K_NUMBERS else b""
 
 
-def check_rle_header(header: bytes) -> None:
-    """Refusal `unreadable` unless the bytes are the header of an RLE frame (PS3.5 section G.5):
-    unused offsets are zero, so that nothing hides there."""
-    if len(header) < RLE_HEAD:
+def check_rle_frame(frame: bytes, plane: int) -> None:
+    """Refusal unless an RLE frame (PS3.5 annex G) holds what gives `plane` bytes a segment, and
+    nothing else: unused offsets are zero, and no text follows a segment."""
+    if len(frame) < RLE_HEAD:
         raise Refusal("truncated")
-    count, *offsets = struct.unpack("<16L", header)
+    count, *offsets = struct.unpack_from("<16L", frame)
     used = offsets[:count]
     if used[:1] != [RLE_HEAD] or used != sorted(used) or any(offsets[count:]):
         raise Refusal("unreadable")
+    for start, stop in pairwise((*used, len(frame))):
+        if frame[_end_of_segment(frame, start, stop, plane) : stop].strip(b"\0"):
+            raise Refusal("codestream_comment")
+
+
+def _end_of_segment(frame: bytes, at: int, stop: int, plane: int) -> int:
+    """The place after the runs that give `plane` bytes; their bytes are not looked at."""
+    there = 0
+    while there < plane and at < stop:
+        control = frame[at]
+        if control < NO_RUN:
+            there += control + 1
+            at += control + 2
+        elif control > NO_RUN:
+            there += 257 - control
+            at += 2
+        else:
+            at += 1
+    if there < plane or at > stop:
+        raise Refusal("truncated")
+    return at
 
 
 def cleaned_frame(frame: bytes) -> bytes:

@@ -6,12 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from pacstream_anonymizer.codestream import (
-    RLE_HEAD,
-    check_rle_header,
-    cleaned_frame,
-    start_of,
-)
+from pacstream_anonymizer.codestream import check_rle_frame, cleaned_frame, start_of
 from pacstream_anonymizer.encoding import RLE
 from pacstream_anonymizer.parser import Content
 from pacstream_anonymizer.pixels import Pixels
@@ -33,7 +28,7 @@ def clean_frames(content: Content, pixels: Pixels, transfer_syntax: str) -> byte
     """
     if transfer_syntax == RLE:
         for start, stop in pixels.fragments:
-            check_rle_header(bytes(content[start : min(stop, start + RLE_HEAD)]))
+            check_rle_frame(bytes(content[start:stop]), pixels.plane)
         return None
     begins = start_of(transfer_syntax)
     if not begins:

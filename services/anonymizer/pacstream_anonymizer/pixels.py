@@ -28,12 +28,13 @@ SUBSAMPLED = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_42
 class Pixels:
     """The bytes from `start` to `stop` are the pixel data element, header and all; `fragments` are
     the starts and stops of its fragments, none if it is native. `offsets` is whether their offset
-    table (PS3.5 section A.4) has entries."""
+    table (PS3.5 section A.4) has entries, `plane` how many pixels a frame has."""
 
     start: int
     stop: int
     fragments: tuple[tuple[int, int], ...] = ()
     offsets: bool = False
+    plane: int = 0
 
 
 def find_pixels(
@@ -55,8 +56,10 @@ def find_pixels(
         fragments, stop = read_fragments(content, header.value, end, encoding)
         if len(fragments) < 2:
             raise Refusal("truncated")
-        first, last = fragments[0]
-        return Pixels(at, stop, tuple(fragments[1:]), first < last)
+        (first, last), *frames = fragments
+        _check_offsets(bytes(content[first:last]), frames, encoding)
+        area = _number(elements, ROWS, encoding) * _number(elements, COLUMNS, encoding)
+        return Pixels(at, stop, tuple(frames), first < last, area)
     if encoding.encapsulated:
         raise Refusal("unreadable")
     stop = header.value + header.length
@@ -67,6 +70,16 @@ def find_pixels(
     if header.length > expected + 1 and any(content[header.value + expected : stop]):
         raise Refusal("excess_pixel_data")
     return Pixels(at, stop)
+
+
+def _check_offsets(table: bytes, fragments: list[tuple[int, int]], encoding: Encoding) -> None:
+    """Refusal `unreadable` if a Basic Offset Table names anything but places of fragments."""
+    first = fragments[0][0]
+    places = {start - first for start, _ in fragments}
+    whole = len(table) // 4 * 4
+    offsets = struct.unpack(f"{encoding.order}{whole // 4}L", table[:whole])
+    if whole != len(table) or not places.issuperset(offsets):
+        raise Refusal("unreadable")
 
 
 def native_length(elements: list[Element], tag: int, encoding: Encoding) -> int:

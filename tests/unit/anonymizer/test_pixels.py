@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -204,6 +205,54 @@ def test_text_in_unused_offsets_of_an_rle_frame_is_withheld(tmp_path: Path) -> N
     source = saved(given, tmp_path / "source.dcm", RLELossless)
     result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
     assert getattr(result, "reason", "") == "unreadable"
+
+
+PLANE = bytes([15]) + bytes(range(16))
+"""The runs of a plane of 4 x 4 pixels in RLE."""
+
+
+@pytest.mark.parametrize(
+    ("segments", "reason"),
+    [
+        ([PLANE + b"\0", PLANE + b"\0"], ""),
+        ([b"\x80" + PLANE, b"\xf1\x07"], ""),
+        ([PLANE, PLANE + b"Doctorow"], "codestream_comment"),
+        ([PLANE + b"Doctorow", PLANE], "codestream_comment"),
+        ([PLANE, PLANE[:-3]], "truncated"),
+        ([PLANE, b"\x03Doct"], "truncated"),
+    ],
+)
+def test_rle_segments_hold_their_plane_and_nothing_else(
+    tmp_path: Path, segments: list[bytes], reason: str
+) -> None:
+    starts = [64, 64 + len(segments[0])]
+    frame = struct.pack("<16L", 2, *starts, *[0] * 13) + b"".join(segments)
+    given = compressed(frame + b"\0" * (len(frame) % 2))
+    source = saved(given, tmp_path / "source.dcm", RLELossless)
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == reason
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (struct.pack("<L", 0), ""),
+        (struct.pack("<2L", 0, 8 + len(jpeg(SIGNATURE))), ""),
+        (b"Doctorow", "unreadable"),
+        (b"Do", "unreadable"),
+    ],
+)
+def test_an_offset_table_names_places_of_fragments(
+    tmp_path: Path, table: bytes, reason: str
+) -> None:
+    item = b"\xfe\xff\x00\xe0"
+    parts = (table, jpeg(SIGNATURE), jpeg(SIGNATURE))
+    given = an_instance(NumberOfFrames="2")
+    given.PixelData = b"".join(item + struct.pack("<L", len(part)) + part for part in parts)
+    given["PixelData"].VR, given["PixelData"].is_undefined_length = "OB", True
+    source = saved(given, tmp_path / "source.dcm", JPEGBaseline8Bit)
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert getattr(result, "reason", "") == reason
 
 
 @pytest.mark.parametrize("name", ["SC_rgb_jpeg_dcmtk.dcm", "JPEG2000.dcm", "JPEG-LL.dcm"])
