@@ -21,6 +21,7 @@ from tests.answer_key.patients import add_patients
 from tests.answer_key.pixel_data import add_pixel_data
 from tests.answer_key.private_blocks import add_private_blocks
 from tests.answer_key.safe_rows import add_safe_rows
+from tests.answer_key.stream_texts import add_stream_texts
 from tests.answer_key.table_rows import add_table_rows
 
 
@@ -48,6 +49,7 @@ def generate(folder: Path, seed: int) -> AnswerKey:
             add_safe_rows,
             add_disguises,
             add_pixel_data,
+            add_stream_texts,
             add_objects,
             add_modalities,
             add_patients,
