@@ -14,6 +14,7 @@ from pacstream_anonymizer.cleaner import Told
 from pacstream_anonymizer.dictionary import VR_BY_TAG
 from pacstream_anonymizer.explain import explain
 from pacstream_anonymizer.profile import Profile
+from pacstream_cli.deid_profile import check_feasible
 
 LONGEST_SHOWN = 80
 
@@ -28,6 +29,7 @@ def profile() -> None:
 def check(file: str) -> None:
     """Check FILE as a whole: all that is wrong with it, with line numbers. Exit code 2 if any."""
     found = shelf.named(file)
+    check_feasible(found)
     click.echo(f"{file}: profile {found.name}, digest {found.digest}")
 
 
