@@ -12,6 +12,9 @@ from pacstream.errors import InputError, PacstreamError
 
 View = dict[str, Any]
 
+RESTART_PATIENCE = 60
+"""Seconds for which a watch bears a ledger that does not answer: a restart takes less than ten."""
+
 
 class LedgerUnreachableError(PacstreamError):
     code = "ledger_unreachable"

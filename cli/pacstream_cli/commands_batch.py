@@ -1,8 +1,7 @@
-"""`pacstream submit`, `run`, `status`, `watch`, `report`."""
+"""`pacstream submit` and `run`."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pacstream.messages import Actions
 from pacstream.publisher import Publisher
 from pacstream.settings import Settings, load_settings
 from pacstream_cli import preflight, reporting
-from pacstream_cli.client import LedgerClient
+from pacstream_cli.client import RESTART_PATIENCE, LedgerClient
 from pacstream_cli.commands_stack import signals_as_interrupt, stop_undisturbed
 from pacstream_cli.plan import SERIES_LIMIT, check_size
 from pacstream_cli.projects import establish
@@ -25,9 +24,6 @@ from pacstream_cli.stack import Stack, running_settings
 from pacstream_cli.submission import Submission, Wishes, prepare
 
 F = TypeVar("F", bound=Callable[..., object])
-
-RESTART_PATIENCE = 60
-"""Seconds for which a watch bears a ledger that does not answer: a restart takes less than ten."""
 
 CONSOLE = Console(highlight=False)
 
@@ -188,47 +184,3 @@ def _wait_until_known(client: LedgerClient, batch_id: str) -> None:
         if time.monotonic() > deadline:
             raise InputError("the ledger has not taken the batch up: see `pacstream ps`")
         time.sleep(0.1)
-
-
-@click.command()
-@click.argument("batch", required=False)
-@click.option("--json", "as_json", is_flag=True, help="as JSON")
-def status(batch: str | None, as_json: bool) -> None:
-    """All batches, or one BATCH: its rows, series and instances by state."""
-    client = _client()
-    batches = [client.status(batch)] if batch else client.batches()
-    if as_json:
-        click.echo(json.dumps(batches[0] if batch else batches, indent=1))
-        return
-    CONSOLE.print(reporting.status_table(batches))
-
-
-@click.command()
-@click.argument("batch")
-def watch(batch: str) -> None:
-    """Live progress of BATCH until it has finished; exit code as `run`."""
-    last = reporting.watch(_client(RESTART_PATIENCE), batch, CONSOLE)
-    CONSOLE.print(f"batch {batch}: {reporting.state_of(last)}")
-    sys.exit(reporting.exit_code(last))
-
-
-@click.command()
-@click.argument("batch")
-@click.option("--csv", "as_csv", is_flag=True, help="one line per row and series")
-@click.option("--json", "as_json", is_flag=True, help="everything the ledger knows")
-def report(batch: str, as_csv: bool, as_json: bool) -> None:
-    """What became of each row of BATCH, and why. Exit code 3 if not all was delivered."""
-    if as_csv and as_json:
-        raise InputError("--csv and --json exclude each other")
-    view = _client().report(batch)
-    if as_json:
-        click.echo(json.dumps(view, indent=1))
-    elif as_csv:
-        click.echo(reporting.report_csv(view), nl=False)
-    else:
-        reporting.print_report(view, CONSOLE)
-    sys.exit(reporting.exit_code(view) if view["finished_at"] is not None else 0)
-
-
-def _client(patience: int = 0) -> LedgerClient:
-    return LedgerClient(running_settings(load_settings()).ledger_http, patience=patience)

@@ -2,57 +2,61 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
 from pacstream import __version__, logs
 from pacstream.errors import InputError, PacstreamError
-from pacstream_cli.commands_anonymize import anonymize
-from pacstream_cli.commands_audit import audit
-from pacstream_cli.commands_batch import report, run, status, submit, watch
-from pacstream_cli.commands_control import cancel, pause, priority, resume, throttle
-from pacstream_cli.commands_fake import fake_pacs
-from pacstream_cli.commands_pacs import doctor, plan
-from pacstream_cli.commands_profile import profile
-from pacstream_cli.commands_project import project
-from pacstream_cli.commands_quarantine import quarantine
-from pacstream_cli.commands_stack import down, ps, up
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
+COMMANDS = {
+    "up": "commands_stack",
+    "down": "commands_stack",
+    "ps": "commands_stack",
+    "doctor": "commands_pacs",
+    "plan": "commands_pacs",
+    "submit": "commands_batch",
+    "run": "commands_batch",
+    "anonymize": "commands_anonymize",
+    "status": "commands_status",
+    "watch": "commands_status",
+    "report": "commands_status",
+    "pause": "commands_control",
+    "resume": "commands_control",
+    "cancel": "commands_control",
+    "priority": "commands_control",
+    "throttle": "commands_control",
+    "quarantine": "commands_quarantine",
+    "project": "commands_project",
+    "profile": "commands_profile",
+    "audit": "commands_audit",
+    "fake-pacs": "commands_fake",
+}
+"""The module of each command. It is imported when the command is asked for: the de-identification
+engine, NumPy and SQLAlchemy take longer to load than `status` to answer."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """A group that loads its commands when they are wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pacstream_cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def pacstream() -> None:
     """Fetch imaging studies from a PACS: queries in, verified, de-identified images out."""
-
-
-COMMANDS: tuple[click.Command, ...] = (
-    up,
-    down,
-    ps,
-    doctor,
-    plan,
-    submit,
-    run,
-    anonymize,
-    status,
-    watch,
-    report,
-    pause,
-    resume,
-    cancel,
-    priority,
-    throttle,
-    quarantine,
-    project,
-    profile,
-    audit,
-    fake_pacs,
-)
-for command in COMMANDS:
-    pacstream.add_command(command)
 
 
 def main() -> None:

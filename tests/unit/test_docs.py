@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import click
@@ -175,13 +176,22 @@ def options_of(command: click.Command) -> set[str]:
     return names.union({"--help", "-h"}, *(options_of(one) for one in below))
 
 
+@cache
+def our_commands() -> Mapping[str, click.Command]:
+    context = click.Context(pacstream)
+    found = {
+        name: pacstream.get_command(context, name) for name in pacstream.list_commands(context)
+    }
+    return {name: command for name, command in found.items() if command}
+
+
 def wrong_commands(document: Path) -> Iterator[str]:
-    every_option = {o for one in pacstream.commands.values() for o in options_of(one)}
+    every_option = {o for one in our_commands().values() for o in options_of(one)}
     for code in commands_of(document):
         call = re.match(
             r"(?:\$ )?(?:[A-Z_]+=\S* )*(?:\S*/)?pacstream ([a-z]+(?:[_-][a-z]+)*)\b", code
         )
-        command = pacstream.commands.get(call[1]) if call else None
+        command = our_commands().get(call[1]) if call else None
         known = options_of(command) if command else every_option
         is_ours = call is not None or code.startswith("--")
         is_unknown = (call and not command) or not set(OPTION.findall(code)) <= known
