@@ -146,7 +146,12 @@ def uids(manifest: Manifest) -> set[str]:
     }
 
 
-def assert_nothing_planted(content: bytes, manifest: Manifest, where: str) -> None:
+MAPPED_UID = re.compile(rb"2\.25\.[0-9]{30,39}")
+"""Digits of a keyed digest, under another key in each run: a date among them is chance."""
+
+
+def assert_nothing_planted(whole: bytes, manifest: Manifest, where: str) -> None:
+    content = MAPPED_UID.sub(b"", whole)
     for identifier in identifiers(manifest):
         for encoding in ("utf-8", "latin-1", "utf-16-le"):
             planted = identifier.encode(encoding, "ignore")
