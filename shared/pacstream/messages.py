@@ -122,10 +122,14 @@ class Dates(StrEnum):
     REMOVED = "removed"
 
 
+BATCH_ID = r"^[A-Za-z0-9-]{4,40}$"
+"""It is part of paths in the trusted zone."""
+
+
 class Batch(Part):
     """One submitted CSV."""
 
-    batch_id: str = Field(pattern=r"^[A-Za-z0-9-]{4,40}$")
+    batch_id: str = Field(pattern=BATCH_ID)
     rows: int = Field(ge=1)
     submitted_at: str
     pacs: PacsNode
@@ -167,7 +171,7 @@ class Order(Part):
     series and no two patients ever share one.
     """
 
-    batch_id: str
+    batch_id: str = Field(pattern=BATCH_ID)
     series: Series
     actions: Actions
     project: str = ""

@@ -22,7 +22,7 @@ from pacstream.durable import create_folder
 from pacstream.errors import RetryLaterError
 from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer.cleaner import Told
-from pacstream_anonymizer.deidentifier import Released, Withheld
+from pacstream_anonymizer.deidentifier import Released, Withheld, released_uid
 from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.table import EDITION
 
@@ -79,7 +79,7 @@ class Auditor:
         """What became of the instance with this original UID."""
         is_released = isinstance(result, Released)
         head = {
-            "instance": self._released_uid(sop_instance_uid),
+            "instance": released_uid(sop_instance_uid, self.profile, self.key),
             "outcome": "released" if is_released else "withheld",
             "reason": "" if isinstance(result, Released) else result.reason,
             "waived": sorted(result.waived) if isinstance(result, Released) else [],
@@ -101,9 +101,6 @@ class Auditor:
             "engine": __version__,
         }
         return json.dumps(terms)[1:-1]
-
-    def _released_uid(self, uid: str) -> str:
-        return uid if "retain_uids" in self.profile.options else self.key.uid(uid)
 
     def write(self, failed: Collection[Path] = ()) -> None:
         """Append the lines, but of instances whose files failed; durable on return.

@@ -230,7 +230,7 @@ class Cleaner:
             checked = values.technical(element.tag, text.decode(element.value, scene.codecs))
             return None if checked is None else checked.encode("utf-8")
         if action is Action.KEEP:
-            return values.kept(meant, element.value, scene.codecs)
+            return values.kept(meant, element.value, scene.codecs, self.patient.key)
         return values.clean(element.tag, meant, element.value, self.patient)
 
     def _concept(self, elements: list[Element], scene: Scene) -> list[Element]:

@@ -22,12 +22,12 @@ from pacstream.logs import event, place_of, ref
 from pacstream.memory import ROOM, Memory
 from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
-from pacstream_anonymizer import markers, triage
+from pacstream_anonymizer import attributes, markers, triage, values
 from pacstream_anonymizer.actions import FULL_DATES, RETAIN_UIDS
-from pacstream_anonymizer.cleaner import Cleaner, Told, Trail
+from pacstream_anonymizer.cleaner import Cleaner, Told, Trail, value_of
 from pacstream_anonymizer.content import option_for, with_content
 from pacstream_anonymizer.encoding import Encoding, encoding_of
-from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, write_file_meta
+from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, uid_text, write_file_meta
 from pacstream_anonymizer.frames import EXTENDED_OFFSETS, clean_frames
 from pacstream_anonymizer.gate import Claims, Gate, Tail
 from pacstream_anonymizer.parser import Content, Element, Parser
@@ -175,8 +175,8 @@ class Release:
             original = without_text(original)
             subject = self._subject(identity)
             cleaned = self._cleaned(original, subject, option)
-            released_uid = self._released_uid(identity.sop_instance_uid)
-            head = write_file_meta(identity.sop_class_uid, released_uid, original.encoding.uid)
+            mapped = released_uid(identity.sop_instance_uid, self.profile, self.key)
+            head = write_file_meta(identity.sop_class_uid, mapped, original.encoding.uid)
             data_set = self._passed(original, head, cleaned, source, content)
             if self.look is not None and original.pixels and (reason := self.look(source)):
                 waiver.refuse(reason)
@@ -221,9 +221,6 @@ class Release:
             self.folders[subject] = self.folder(subject)
         return self.folders[subject]
 
-    def _released_uid(self, uid: str) -> str:
-        return uid if RETAIN_UIDS in self.profile.options else self.key.uid(uid)
-
     def _patient(self, subject: Subject) -> Patient:
         kept = FULL_DATES in self.profile.options
         days = 0 if kept else subject.shift_days(self.key)
@@ -239,7 +236,13 @@ class Release:
         cleaned = cleaner.data_set(original.elements)
         cleaned = with_content(original.elements, cleaned, cleaner, option)
         ran = frozenset({option} - {""})
-        return markers.mark(cleaned, self.profile, cleaner.patient.pseudonym, ran)
+        before = uid_text(value_of(original.elements, attributes.TEMPORAL_INFORMATION))
+        return markers.mark(cleaned, self.profile, cleaner.patient.pseudonym, ran, before)
+
+
+def released_uid(uid: str, profile: Profile, key: ProjectKey) -> str:
+    """The UID of a released instance."""
+    return values.kept_uid(uid, key) if RETAIN_UIDS in profile.options else key.uid(uid)
 
 
 def release_of(

@@ -41,6 +41,9 @@ CONTENT_CODES = {
 """For those that run on the instances that have such content."""
 
 
+DEGREES = ("UNMODIFIED", "MODIFIED", "REMOVED")
+
+
 def method(profile: Profile, ran: frozenset[str] = frozenset()) -> str:
     """The text of (0012,0063): engine and version, table and edition, options."""
     options = (f"Option {code}" for code, _ in _claimed(profile, ran))
@@ -61,9 +64,11 @@ def mark(
     profile: Profile,
     pseudonym: str,
     ran: frozenset[str] = frozenset(),
+    dates_before: str = "",
 ) -> list[Element]:
     """The cleaned data set with markers, character set and pseudonym; method codes of an earlier
-    de-identification stay in front of ours. `ran` are the options of CONTENT_CODES that did."""
+    de-identification stay in front of ours. `ran` are the options of CONTENT_CODES that did,
+    `dates_before` what the original said of its dates (0028,0303)."""
     earlier = [
         item
         for element in elements
@@ -78,17 +83,20 @@ def mark(
         Element(attributes.PATIENT_IDENTITY_REMOVED, "CS", b"YES"),
         Element(attributes.METHOD, "LO", method(profile, ran).encode()),
         Element(attributes.METHOD_CODES, "SQ", items=earlier + [_code(*claim) for claim in claims]),
-        Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(profile).encode()),
+        Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(profile, dates_before).encode()),
     ]
     replaced = {element.tag for element in written}
     return [element for element in elements if element.tag not in replaced] + written
 
 
-def _dates(profile: Profile) -> str:
-    """PS3.3 section C.12.1.4, Longitudinal Temporal Information Modified."""
+def _dates(profile: Profile, before: str) -> str:
+    """PS3.3 section C.12.1.4, Longitudinal Temporal Information Modified: what was done to the
+    dates so far, by us or by somebody before."""
     if FULL_DATES in profile.options:
-        return "UNMODIFIED"
-    return "MODIFIED" if MODIFIED_DATES in profile.options else "REMOVED"
+        ours = "UNMODIFIED"
+    else:
+        ours = "MODIFIED" if MODIFIED_DATES in profile.options else "REMOVED"
+    return max(ours, before, key=DEGREES.index) if before in DEGREES else ours
 
 
 def _code(value: str, meaning: str) -> list[Element]:

@@ -43,6 +43,9 @@ OPTIONS = frozenset(
 )
 """The options of PS3.15 Annex E, named as the columns of the table."""
 
+CONTENT = frozenset({"clean_structured_content", "clean_graphics"})
+"""Options that clean values by rules of their own, not by attribute."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -111,6 +114,8 @@ class Profile:
             raise InputError(f"no such option: {', '.join(sorted(unknown))}")
         if {FULL_DATES, MODIFIED_DATES} <= self.options:
             raise InputError(f"{FULL_DATES} and {MODIFIED_DATES} exclude one another")
+        if self.mode == "allow_list" and self.options & CONTENT:
+            raise InputError("an allow-list says nothing of what is in reports and annotations")
 
     @functools.cached_property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ A batch's order names a digest; every process reads that file, so all work by th
 from __future__ import annotations
 
 import functools
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from pacstream_anonymizer.profile_file import parse_profile
 
 SHIPPED = ("strict", "research", "pacsman")
 DEFAULT_NAME = "research"
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Project(BaseModel):
@@ -146,6 +148,8 @@ class Shelf:
         return self._folder(project) / "project.json"
 
     def _path(self, project: str, digest: str) -> Path:
+        if not DIGEST.fullmatch(digest):
+            raise InputError("a profile's digest has 64 hexadecimal digits")
         return self._folder(project) / "profiles" / f"{digest}.toml"
 
 

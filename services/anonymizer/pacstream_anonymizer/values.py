@@ -15,6 +15,7 @@ STANDARD_ROOT = "1.2.840.10008."
 
 DATE_TIME = re.compile(r"(\d{8})((?:\d{2}){0,3}(?:(?<=\d{14})\.\d{1,6})?(?:[+-]\d{4})?)", re.ASCII)
 TIME = re.compile(r"\d{2}(?::?\d{2}(?::?\d{2}(?:\.\d{1,6})?)?)?", re.ASCII)
+UID = re.compile(r"[0-9.]{0,64}", re.ASCII)
 AGE = re.compile(r"(\d{3})([DWMY])", re.ASCII)
 CODE_STRING = re.compile(r"(?!.*\d{6})[A-Z0-9 _]{0,16}", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d{1,11}", re.ASCII)
@@ -81,15 +82,21 @@ def _clean_one(tag: int, vr: str, text: str, patient: Patient) -> str | None:
     return text if not text or pattern.fullmatch(text) else None
 
 
-def kept(vr: str, value: bytes, codecs: tuple[str, ...]) -> bytes | None:
+def kept(vr: str, value: bytes, codecs: tuple[str, ...], key: ProjectKey) -> bytes | None:
     """The value as it is, text in UTF-8; None for numbers that are not of their VR's size."""
     if vr[:2] in NUMBER_SIZES and " or OW" not in vr:
         return value if len(value) % NUMBER_SIZES[vr[:2]] == 0 else None
     if vr[:2] in BULK_VRS or " or OW" in vr:
         return value
     if vr == "UI":
-        return value.strip(b" \0")
+        parts = (part.strip(" \0") for part in value.decode("latin-1").split("\\"))
+        return "\\".join(kept_uid(part, key) for part in parts).encode("ascii")
     return decode(value, codecs).encode("utf-8")
+
+
+def kept_uid(uid: str, key: ProjectKey) -> str:
+    """A UID as it is; what only stands where one should, and may be any text, is mapped."""
+    return uid if UID.fullmatch(uid) else key.uid(uid)
 
 
 def replacement(vr: str, text: str) -> bytes | None:

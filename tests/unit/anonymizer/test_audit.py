@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from pydicom import Dataset
 
 from pacstream.archive import Archive
 from pacstream.errors import InputError, RetryLaterError
 from pacstream.keys import create_key, load_key
-from pacstream.messages import DeidentifyRequested
+from pacstream.messages import DeidentifyRequested, Order
 from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer.audit import Auditor
 from pacstream_anonymizer.audited import account_of, batches, lines_of
@@ -218,3 +219,9 @@ def test_what_instances_have_in_common_is_in_the_line_of_each(tmp_path: Path) ->
     nested = "00081140.00081155"
     assert all(any(path == nested for path, *_ in entries) for entries in touched)
     assert len({frozenset(e for e in entries if e[0] != "00080018") for entries in touched}) == 1
+
+
+def test_an_order_whose_batch_would_lead_out_of_the_zone_is_none() -> None:
+    order = order_for(an_instance())
+    with pytest.raises(ValidationError):
+        Order.model_validate(order.model_dump() | {"batch_id": "../batch"})

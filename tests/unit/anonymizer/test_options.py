@@ -189,3 +189,34 @@ def test_the_trail_tells_of_each_element_every_time() -> None:
             Told((0x52009229,), "vr:SQ", "clean", b""),
         ),
     ]
+
+
+def test_text_where_a_uid_should_stand_is_mapped_though_uids_are_retained(tmp_path: Path) -> None:
+    given = an_instance()
+    with pytest.warns(UserWarning, match="UI"):
+        given.add_new(0x00200052, "UI", "Quixotesson")
+    data_set = released(given, tmp_path, profile=Profile(frozenset({"retain_uids"})))
+    assert data_set.FrameOfReferenceUID == KEY.uid("Quixotesson")
+
+
+@pytest.mark.parametrize(
+    ("before", "profile", "after"),
+    [
+        ("REMOVED", FULL, "REMOVED"),
+        ("MODIFIED", FULL, "MODIFIED"),
+        ("REMOVED", DEFAULT, "REMOVED"),
+        ("UNMODIFIED", DEFAULT, "MODIFIED"),
+        ("Quixote", FULL, "UNMODIFIED"),
+    ],
+)
+def test_dates_that_were_changed_before_are_not_called_unmodified(
+    tmp_path: Path, before: str, profile: Profile, after: str
+) -> None:
+    given = an_instance(LongitudinalTemporalInformationModified=before)
+    data_set = released(given, tmp_path, profile=profile)
+    assert data_set.LongitudinalTemporalInformationModified == after
+
+
+def test_an_allow_list_with_rules_for_content_is_refused() -> None:
+    with pytest.raises(InputError):
+        Profile(frozenset({"clean_structured_content"}), mode="allow_list")

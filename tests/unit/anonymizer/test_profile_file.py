@@ -236,3 +236,10 @@ def test_the_documented_keys_and_example_are_the_real_ones() -> None:
     assert set(re.findall("`((?:retain|clean)_.*?)`", table)) == OPTIONS
     example = text[text.index("```toml") + 7 : text.rindex("```")]
     assert len(parse_profile(example).rules) == 3
+
+
+@pytest.mark.parametrize("digest", ["../../../profile", "0" * 63, "G" * 64])
+def test_a_digest_that_is_none_names_no_path(tmp_path: Path, digest: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        Shelf(tmp_path).get("trial", digest)
+    assert caught.value.code == "project_profile_unreadable"

@@ -168,7 +168,7 @@ def test_the_archive_tells_the_mean_bytes_of_each_modality(tmp_path: Path) -> No
     ):
         archive.write_order(
             Order(
-                batch_id="b",
+                batch_id="batch-1",
                 series=Series(study_uid="1", series_uid=uid, modality=modality),
                 actions=Actions(),
                 out="",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from pacstream_anonymizer.gate import vocabulary
 from pacstream_anonymizer.gate.identifiers import Traces, folded, transcribed
@@ -54,6 +54,15 @@ STACK_ID = 0x00209056
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
+def _tokens(ids: Set[str], born: Set[str], whole: Set[str]) -> frozenset[str]:
+    """IDs, birth dates in all forms, and texts that identify as a whole, folded."""
+    return frozenset(
+        {folded(one) for one in ids if len(one) >= SHORTEST_WORD}
+        | {form for date in born for form in dates(date)}
+        | {folded(one) for one in whole if _names_something(one)}
+    )
+
+
 class Search:
     """What must not be found in one patient's release. `institution`: its name may stand there."""
 
@@ -78,16 +87,8 @@ class Search:
             for form in _id_forms(one)
         }
         self.short = frozenset(folded(one) for one in traces.ids if len(one) < SHORTEST_WORD)
-        self.tokens = frozenset(
-            {folded(one) for one in ids if len(one) >= SHORTEST_WORD}
-            | {form for born in traces.born for form in dates(born)}
-            | {folded(one) for one in traces.whole if _names_something(one)}
-            | {
-                folded(one)
-                for one in traces.institution
-                if not institution and _names_something(one)
-            }
-        )
+        whole = traces.whole if institution else traces.whole | traces.institution
+        self.tokens = _tokens(ids, traces.born, whole)
         self.born = traces.born
         self.numbers = frozenset(one for one in self.tokens if len(one) >= SHORTEST_NUMBER)
         self._phrases = _pattern(

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import DicomDictionary
@@ -115,8 +116,8 @@ def traces_of(leaves: Iterable[Leaf]) -> Traces:
         kind = _category(leaf)
         if kind is not None and leaf.value:
             found.setdefault(kind, set()).update(_READERS[kind](leaf))
-    kept = {kind: frozenset(values) for kind, values in found.items() if values}
-    return Traces(**kept) if kept else NOTHING  # type: ignore[arg-type]
+    kept: dict[str, Any] = {kind: frozenset(some) for kind, some in found.items() if some}
+    return Traces(**kept) if kept else NOTHING
 
 
 def may_tell(tag: int, vr: bytes) -> bool:

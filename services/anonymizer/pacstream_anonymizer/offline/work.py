@@ -117,7 +117,9 @@ def _result(item: Item, task: Task, bench: Bench, release: Release) -> Released 
         else:
             waived = waived_for(bench.data, item.sop_instance_uid, source)
             result = release.add(source, item.sop_instance_uid, waived)
-    except RejectedError:
+    except RejectedError as error:
+        if error.code != "original_missing":
+            raise
         return Withheld("original_missing")
     if isinstance(result, Withheld):
         name = f"{task.wanted.series_uid}-{item.sop_instance_uid}"
