@@ -25,10 +25,10 @@ from pydantic import (
 )
 
 from pacstream.errors import InputError
+from pacstream.toml_lines import line_of, named, problems_of
 from pacstream_anonymizer import attributes
 from pacstream_anonymizer.parser import PIXEL_TAGS
 from pacstream_anonymizer.profile import OPTIONS, DeviceRegions, Profile, Rule
-from pacstream_anonymizer.toml_lines import line_of
 
 LONGEST = 1_000_000
 """Characters of a profile; whoever needs more has pasted something else."""
@@ -214,7 +214,7 @@ def parse_profile(text: str, source: str = "profile") -> Profile:
     try:
         file = ProfileFile.model_validate(content)
     except ValidationError as error:
-        raise ProfileError(source, _problems(text, error)) from None
+        raise ProfileError(source, problems_of(text, error)) from None
     problems = list(_twice(text, file))
     try:
         profile = file.profile()
@@ -225,22 +225,6 @@ def parse_profile(text: str, source: str = "profile") -> Profile:
     return profile
 
 
-def _problems(text: str, error: ValidationError) -> list[str]:
-    found = []
-    for item in error.errors(include_input=False, include_url=False):
-        loc = item["loc"]
-        said = "unknown key, remove it" if item["type"] == "extra_forbidden" else item["msg"]
-        said = said.removeprefix("Value error, ")
-        found.append((line_of(text, loc), f"{_named(loc)}: {said}"))
-    return [f"line {line}, {said}" for line, said in sorted(found)]
-
-
-def _named(loc: tuple[str | int, ...]) -> str:
-    """`rules[2].tags[1]`, counted from 1 as people do."""
-    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc)
-    return "".join(parts).removeprefix(".")
-
-
 def _twice(text: str, file: ProfileFile) -> Iterator[str]:
     """Attributes for which two rules hold under one condition."""
     first: dict[tuple[str, str, str], str] = {}
@@ -249,5 +233,5 @@ def _twice(text: str, file: ProfileFile) -> Iterator[str]:
             key = (tag, table.private_creator, table.manufacturer.casefold())
             here = ("rules", number, "tags", position)
             if key in first:
-                yield f"line {line_of(text, here)}, {_named(here)}: as in {first[key]} already"
-            first.setdefault(key, _named(here))
+                yield f"line {line_of(text, here)}, {named(here)}: as in {first[key]} already"
+            first.setdefault(key, named(here))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from pacstream.errors import InputError, RejectedError
+from pacstream.toml_lines import line_of
 from pacstream_anonymizer import shelf
 from pacstream_anonymizer.profile import OPTIONS, DeviceRegions, Profile, Rule
 from pacstream_anonymizer.profile_file import ProfileError, ProfileFile, parse_profile
 from pacstream_anonymizer.shelf import Project, Shelf, named, shipped
-from pacstream_anonymizer.toml_lines import line_of
 
 WHOLE = """
 name = "trial"

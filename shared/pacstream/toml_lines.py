@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 Path = tuple[str | int, ...]
 """Keys of tables and positions in arrays, as pydantic's `loc`."""
 
@@ -22,6 +24,23 @@ def line_of(text: str, path: Path) -> int:
     while path and path not in places:
         path = path[:-1]
     return places.get(path, 1)
+
+
+def problems_of(text: str, error: ValidationError) -> list[str]:
+    """A line for each thing that a model found wrong in what the TOML `text` says; no values."""
+    found = []
+    for item in error.errors(include_input=False, include_url=False):
+        loc = item["loc"]
+        said = "unknown key, remove it" if item["type"] == "extra_forbidden" else item["msg"]
+        said = said.removeprefix("Value error, ")
+        found.append((line_of(text, loc), f"{named(loc)}: {said}"))
+    return [f"line {line}, {said}" for line, said in sorted(found)]
+
+
+def named(path: Path) -> str:
+    """`rules[2].tags[1]`, counted from 1 as people do."""
+    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).removeprefix(".")
 
 
 def _places(text: str) -> dict[Path, int]:
