@@ -43,8 +43,13 @@ class CleanImage:
     source: Path
     header: bytes
     voxels_at: int
-    slices: int
+    shape: tuple[int, ...]
     companions: Mapping[str, bytes]
+
+    @property
+    def slices(self) -> int:
+        """Slices of all volumes together."""
+        return math.prod(self.shape[2:])
 
 
 def clean_image(source: Path, series: Series, *, release: bool) -> CleanImage:
@@ -74,7 +79,7 @@ def _assemble(
     if sidecar is not None:
         text = json.dumps(sidecar, indent=1, ensure_ascii=False)
         companions[".json"] = f"{text}\n".encode()
-    return CleanImage(source, clean, header.voxels_at, header.slices, companions)
+    return CleanImage(source, clean, header.voxels_at, header.shape, companions)
 
 
 def _read_sidecar(path: Path) -> dict[str, Json] | None:

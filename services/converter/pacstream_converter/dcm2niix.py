@@ -20,7 +20,7 @@ from pacstream.messages import ConversionState
 STEM = "series"
 """Start of all output names. dcm2niix's own default writes protocol and study date there."""
 
-OPTIONS = ("-g", "i", "-d", "0", "-f", STEM, "-b", "y", "-ba", "y", "-z", "n", "-w", "2")
+ARGUMENTS = ("-g", "i", "-d", "0", "-f", STEM, "-b", "y", "-ba", "y", "-z", "n", "-w", "2")
 """No defaults file, this folder only, a sidecar without dates and patient, no compression."""
 
 LOG_REASONS = (
@@ -40,6 +40,11 @@ LOG_REASONS = (
 
 STOPPED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL})
 """Signals that come with the end of the service or of the machine's memory, not with the series."""
+
+
+def version() -> str:
+    """The wheel's, which is the executable's."""
+    return str(dcm2niix.__version__)
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ class Dcm2niix:
         return judge(exit_code, log.read_text("utf-8", "replace"), len(images)), images
 
     def _run(self, originals: Path, out: Path, log: Path) -> int:
-        command = [self.executable, *OPTIONS, "-o", str(out), str(originals)]
+        command = [self.executable, *ARGUMENTS, "-o", str(out), str(originals)]
         environment = {"HOME": str(out.parent), "PATH": "/usr/bin:/bin", "LC_ALL": "C"}
         # Pipes would make TimeoutExpired uncatchable under eventlet; a file does not.
         with log.open("wb") as sink:

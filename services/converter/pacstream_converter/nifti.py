@@ -60,12 +60,17 @@ class NiftiHeader:
     voxels_at: int
 
     @property
-    def slices(self) -> int:
-        """Slices of all volumes together."""
-        count, _, _, *rest = struct.unpack_from(
+    def shape(self) -> tuple[int, ...]:
+        """Columns, rows, slices, volumes ..., as far as there are such dimensions."""
+        count, *lengths = struct.unpack_from(
             self.order + self.layout.dim[1], self.content, self.layout.dim[0]
         )
-        return math.prod(max(length, 1) for length in rest[: max(count - 2, 0)])
+        return tuple(max(length, 1) for length in lengths[: max(count, 0)])
+
+    @property
+    def slices(self) -> int:
+        """Slices of all volumes together."""
+        return math.prod(self.shape[2:])
 
     def without(self, fields: frozenset[str]) -> bytes:
         """The header with these text fields blank, without extensions, voxels right behind it."""

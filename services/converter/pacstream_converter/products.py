@@ -15,6 +15,7 @@ from pacstream.pseudonyms import release_series_folder
 from pacstream.results import originals_folder, output_errors
 from pacstream_converter.cleaner import CleanImage
 from pacstream_converter.dcm2niix import STEM
+from pacstream_converter.record import Volume
 
 BLOCK = 1 << 20
 
@@ -81,24 +82,25 @@ def slices_converted(images: Iterable[CleanImage]) -> int:
 
 
 def write_products(
-    images: Iterable[CleanImage], names: dict[Path, str], folder: Path, out: Path
-) -> tuple[str, ...]:
-    """Write each image and its companions beside `folder`; their paths relative to `out`.
+    images: Iterable[CleanImage], names: dict[Path, str], stem: Path
+) -> tuple[Volume, ...]:
+    """Write each image and its companions as `stem` with its name and a suffix.
 
     Raises RejectedError `output_not_writable` or RetryLaterError `disk`.
     """
-    products: list[Path] = []
     with output_errors():
-        for image in images:
-            stem = f"{folder.name}{names[image.source]}"
-            for suffix, content in sorted(image.companions.items()):
-                products.append(folder.with_name(f"{stem}{suffix}"))
-                write_atomically(products[-1], content)
-            products.append(folder.with_name(f"{stem}.nii.gz"))
-            with replacing(products[-1]) as part:
-                _compress(image, part)
-    root = inside(out, "")
-    return tuple(sorted(str(product.relative_to(root)) for product in products))
+        return tuple(_write(image, f"{stem.name}{names[image.source]}", stem) for image in images)
+
+
+def _write(image: CleanImage, name: str, beside: Path) -> Volume:
+    files: dict[str, Path] = {}
+    for suffix, content in sorted(image.companions.items()):
+        files[suffix] = beside.with_name(f"{name}{suffix}")
+        write_atomically(files[suffix], content)
+    files[".nii.gz"] = beside.with_name(f"{name}.nii.gz")
+    with replacing(files[".nii.gz"]) as part:
+        _compress(image, part)
+    return Volume(files, image.shape, bool(RESLICED.search(image.source.stem)))
 
 
 def _compress(image: CleanImage, target: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import dcm2niix
 import nibabel
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from pydicom.data import get_testdata_file
 
 from pacstream.errors import RejectedError, ZoneError
 from pacstream.messages import SeriesConverted
-from pacstream_converter.dcm2niix import Dcm2niix
+from pacstream_converter.dcm2niix import ARGUMENTS, Dcm2niix
 from tests.unit.converter.samples import (
     ECHOES,
     PLANTED,
@@ -25,6 +27,8 @@ from tests.unit.converter.samples import (
     image,
 )
 
+RECORD = ".conversion.json"
+
 
 def load(bench: Bench, product: str) -> nibabel.Nifti1Image:
     return nibabel.Nifti1Image.from_filename(bench.out / product)
@@ -34,9 +38,18 @@ def outcome(converted: SeriesConverted) -> tuple[str, str]:
     return converted.state, converted.reason
 
 
+def one(converted: SeriesConverted, suffix: str) -> str:
+    """The only product with this suffix; the record is no sidecar."""
+    found = [name for name in converted.products if name.endswith(suffix)]
+    (product,) = [name for name in found if suffix == RECORD or not name.endswith(RECORD)]
+    return product
+
+
 def by_suffix(converted: SeriesConverted) -> set[str]:
-    """Product names without the series folder's path."""
-    return {Path(product).name.removeprefix("00004-MR") for product in converted.products}
+    """Product names without the series folder's path, and without the record's."""
+    names = {Path(product).name.removeprefix("00004-MR") for product in converted.products}
+    assert RECORD in names
+    return names - {RECORD}
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
@@ -64,7 +77,7 @@ def test_release_products_lie_beside_the_release_folder(
     converted = bench.convert(anonymize=True)
     folder = Path(converted.products[0]).parent
     assert folder.parts[0] == "release"
-    assert set(converted.products) == {f"{folder}/00004-MR.json", f"{folder}/00004-MR.nii.gz"}
+    assert by_suffix(converted) == {".json", ".nii.gz"}
     assert set(bench.products()) == set(converted.products)
     assert not any(name in converted.products[0] for name in ("PID", "PLANTED", "20200102"))
 
@@ -87,8 +100,9 @@ def test_plain_products_lie_beside_the_folder_of_the_originals(
 ) -> None:
     store_series()
     stem = "sub-PID00770077/ses-20200102102300.25/00004-PLANTED_SERIES_WORDS"
-    assert bench.convert(anonymize=False).products == (f"{stem}.json", f"{stem}.nii.gz")
-    assert set(bench.products()) == {f"{stem}.json", f"{stem}.nii.gz"}
+    expected = (f"{stem}{RECORD}", f"{stem}.json", f"{stem}.nii.gz")
+    assert bench.convert(anonymize=False).products == expected
+    assert set(bench.products()) == set(expected)
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
@@ -97,7 +111,7 @@ def test_no_planted_identifier_is_in_any_product_of_the_release(
 ) -> None:
     store_series(modality)
     bench.convert(anonymize=True)
-    assert len(bench.products()) == 2
+    assert len(bench.products()) == 3
     for content in bench.products().values():
         for echo in ECHOES:
             assert echo.encode() not in content.upper(), echo
@@ -113,7 +127,7 @@ def test_plain_products_name_no_patient(bench: Bench, store_series: StoreSeries)
 
 def test_a_plain_sidecar_keeps_what_dcm2niix_knows(bench: Bench, store_series: StoreSeries) -> None:
     store_series()
-    product = bench.convert(anonymize=False).products[0]
+    product = one(bench.convert(anonymize=False), ".json")
     sidecar = json.loads((bench.out / product).read_text("utf-8"))
     assert sidecar["SeriesDescription"] == PLANTED["SeriesDescription"]
     assert sidecar["EchoTime"] == 0.003
@@ -121,7 +135,7 @@ def test_a_plain_sidecar_keeps_what_dcm2niix_knows(bench: Bench, store_series: S
 
 def test_the_release_keeps_the_physics(bench: Bench, store_series: StoreSeries) -> None:
     store_series()
-    product = bench.convert(anonymize=True).products[0]
+    product = one(bench.convert(anonymize=True), ".json")
     sidecar = json.loads((bench.out / product).read_text("utf-8"))
     assert {key: sidecar[key] for key in ("EchoTime", "FlipAngle", "MagneticFieldStrength")} == {
         "EchoTime": 0.003,
@@ -132,6 +146,22 @@ def test_the_release_keeps_the_physics(bench: Bench, store_series: StoreSeries) 
     assert sidecar["SequenceName"] == "*tfl3d1"
 
 
+def test_a_record_tells_how_the_products_were_made(bench: Bench, store_series: StoreSeries) -> None:
+    store_series()
+    bench.store_file(Path(str(get_testdata_file("reportsi.dcm"))))
+    converted = bench.convert()
+    record = json.loads((bench.out / one(converted, RECORD)).read_text("utf-8"))
+    image = one(converted, ".nii.gz")
+    assert record["dcm2niix"]["version"] == dcm2niix.__version__
+    assert record["dcm2niix"]["arguments"] == list(ARGUMENTS)
+    assert (record["instances"], record["converted"], record["slices_converted"]) == (6, 5, 5)
+    assert record["excluded"] == {"structured_report": 1}
+    (product,) = record["products"]
+    assert (product["image"], product["shape"]) == ("00004-MR.nii.gz", [SIZE, SIZE, 5])
+    digest = hashlib.sha256((bench.out / image).read_bytes()).hexdigest()
+    assert product["sha256"]["00004-MR.nii.gz"] == digest
+
+
 def test_mosaics_keep_their_shape_and_their_gradients(
     bench: Bench, mosaics: Sequence[Path]
 ) -> None:
@@ -140,7 +170,7 @@ def test_mosaics_keep_their_shape_and_their_gradients(
     converted = bench.convert()
     assert outcome(converted) == ("converted", "")
     assert by_suffix(converted) == {".bval", ".bvec", ".json", ".nii.gz"}
-    volumes = load(bench, next(p for p in converted.products if p.endswith(".nii.gz")))
+    volumes = load(bench, one(converted, ".nii.gz"))
     assert volumes.shape == (128, 128, 48, 2)
     bval = next(content for name, content in bench.products().items() if name.endswith(".bval"))
     assert sorted(bval.split()) == [b"0", b"1000"]
@@ -160,7 +190,7 @@ def test_a_damaged_product_is_replaced_by_the_next_run(
     bench: Bench, store_series: StoreSeries
 ) -> None:
     store_series()
-    product = bench.convert().products[1]
+    product = one(bench.convert(), ".nii.gz")
     good = (bench.out / product).read_bytes()
     (bench.out / product).write_bytes(b"half")
     bench.convert()
@@ -171,7 +201,7 @@ def test_the_compressed_file_has_neither_time_nor_name(
     bench: Bench, store_series: StoreSeries
 ) -> None:
     store_series()
-    raw = (bench.out / bench.convert().products[1]).read_bytes()
+    raw = (bench.out / one(bench.convert(), ".nii.gz")).read_bytes()
     flags, time = raw[3], raw[4:8]
     assert (flags, time) == (0, bytes(4))
 
@@ -186,7 +216,7 @@ def test_only_listed_instances_take_part(bench: Bench, store_series: StoreSeries
     store_series(count=6)
     bench.uids.pop()
     converted = bench.convert()
-    assert load(bench, converted.products[1]).shape == (SIZE, SIZE, 5)
+    assert load(bench, one(converted, ".nii.gz")).shape == (SIZE, SIZE, 5)
 
 
 def test_each_echo_has_its_own_file(bench: Bench, store_series: StoreSeries) -> None:
@@ -235,12 +265,12 @@ def test_a_slice_that_gets_lost_is_warned_of(
     # The last argument is the folder with the links.
     lossy.write_text(
         '#!/bin/sh\nfor folder in "$@"; do :; done\n'
-        f'rm "$folder/{bench.uids[4]}.dcm"\nexec {Dcm2niix(1).executable} "$@"\n'
+        f'rm "$folder/000004.dcm"\nexec {Dcm2niix(1).executable} "$@"\n'
     )
     lossy.chmod(0o755)
     converted = bench.convert(converter=Dcm2niix(timeout_s=60, executable=str(lossy)))
     assert outcome(converted) == ("converted_with_warnings", "slices_differ")
-    assert load(bench, converted.products[1]).shape == (SIZE, SIZE, 4)
+    assert load(bench, one(converted, ".nii.gz")).shape == (SIZE, SIZE, 4)
 
 
 def test_a_truncated_instance_fails_the_series(bench: Bench, store_series: StoreSeries) -> None:
@@ -274,7 +304,7 @@ def test_a_multi_frame_image_counts_its_frames(bench: Bench) -> None:
     bench.store_file(Path(str(get_testdata_file("rtdose.dcm"))))
     converted = bench.convert()
     assert outcome(converted) == ("converted", "")
-    assert load(bench, converted.products[1]).shape == (10, 10, 15)
+    assert load(bench, one(converted, ".nii.gz")).shape == (10, 10, 15)
 
 
 def test_an_unsupported_transfer_syntax_is_named(bench: Bench) -> None:
@@ -292,7 +322,7 @@ def test_garbage_among_images_is_warned_of(bench: Bench, store_series: StoreSeri
     bench.store_bytes("1.2.826.0.1.4711.3.77", bytes(range(256)) * 20)
     converted = bench.convert()
     assert outcome(converted) == ("converted_with_warnings", "unreadable_instances")
-    assert len(converted.products) == 2
+    assert by_suffix(converted) == {".json", ".nii.gz"}
 
 
 def test_a_missing_original_is_refused(bench: Bench, store_series: StoreSeries) -> None:
@@ -332,7 +362,7 @@ import eventlet
 eventlet.monkey_patch()
 import sys
 from pathlib import Path
-from pacstream_converter.dcm2niix import Dcm2niix
+from pacstream_converter.dcm2niix import ARGUMENTS, Dcm2niix
 ticks = []
 def tick():
     while True:

@@ -32,7 +32,7 @@ def test_a_volume_is_never_named_like_the_folder_of_a_neighbour() -> None:
 
 
 def clean(stem: str, slices: int) -> CleanImage:
-    return CleanImage(Path(f"{stem}.nii"), b"", 352, slices, {})
+    return CleanImage(Path(f"{stem}.nii"), b"", 352, (8, 8, slices), {})
 
 
 @pytest.mark.parametrize(
