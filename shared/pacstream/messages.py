@@ -374,7 +374,13 @@ class SeriesExported(Message):
 
 
 ConversionState = Literal[
-    "converted", "converted_with_warnings", "not_an_image", "unsupported", "failed"
+    "converted",
+    "converted_with_warnings",
+    "incomplete",
+    "not_an_image",
+    "withheld",
+    "unsupported",
+    "failed",
 ]
 
 
@@ -387,6 +393,12 @@ class SeriesConverted(Message):
     state: ConversionState
     reason: str = ""
     products: tuple[str, ...] = ()
+    slices_expected: int = Field(default=0, ge=0, description="in the originals that are images")
+    slices_converted: int = Field(default=0, ge=0, description="in all volumes")
+    slices_missing: int = Field(default=0, ge=0, description="lost before, as far as is known")
+    excluded: dict[str, int] = Field(
+        default_factory=dict, description="instances without a part in it, by reason"
+    )
 
 
 class WorkFailed(Message):

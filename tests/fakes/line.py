@@ -194,4 +194,5 @@ class FakeLine:
         if message.order.actions.save:
             yield SeriesExported(**key, instances=len(message.instances))
         if message.order.actions.convert:
-            yield SeriesConverted.model_validate({**key, "state": self.conversion})
+            slices = {"slices_expected": 9, "slices_converted": 9, "slices_missing": 1}
+            yield SeriesConverted.model_validate({**key, "state": self.conversion, **slices})

@@ -37,11 +37,11 @@ NOTHING_TO_KEEP = frozenset({"same_content", "original_missing"})
 
 REASON_CODE = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 REASON_KEYWORDS = frozenset({"code", "reason", "broken"})
-REASON_VARIABLES = frozenset({"CONFLICT", "reason", "broken", "REASONS", "REFUSALS"})
+REASON_VARIABLES = frozenset({"CONFLICT", "DONE", "reason", "broken", "REASONS", "REFUSALS"})
 REASON_FUNCTIONS = frozenset(
     {"reason", "reason_of", "reason_of_http", "refusal", "_failure", "_kind", "_read"}
 )
-REASON_ARGUMENT = {"Verdict": 1, "Refusal": 0, "not_sent": 0}
+REASON_ARGUMENT = {"Conversion": 1, "Verdict": 1, "Refusal": 0, "not_sent": 0}
 """Classes and functions that take a reason code by position."""
 
 OPTION = re.compile(r"(?<!\S)--?[a-z][\w-]*")

@@ -32,11 +32,15 @@ def convert_series(
         release=order.actions.anonymize,
     )
     conversion = convert(files, archive.run, converter)
-    root = inside(Path(order.out), "")
+    root, counts = inside(Path(order.out), ""), conversion.counts
     return SeriesConverted(
         batch_id=message.batch_id,
         series_uid=order.series.series_uid,
         state=conversion.state,
         reason=conversion.reason,
         products=tuple(str(product.relative_to(root)) for product in conversion.products),
+        slices_expected=counts.slices_expected,
+        slices_converted=counts.slices_converted,
+        slices_missing=counts.slices_missing,
+        excluded=dict(counts.excluded),
     )

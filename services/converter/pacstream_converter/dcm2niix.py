@@ -7,6 +7,7 @@ incomplete; 12 wrong option.
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ LOG_REASONS = (
 )
 """What dcm2niix prints, in lower case, and our reason code; the first that is found counts."""
 
+DONE = {0: "", 8: "partly_converted", 10: "volumes_incomplete"}
+"""Exit codes after which the files that were written are whole, and what each means at least."""
+
+LOSSES = frozenset({"volumes_incomplete", "slices_missing"})
+"""Reasons that mean: not all slices are here."""
+
 STOPPED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL})
 """Signals that come with the end of the service or of the machine's memory, not with the series."""
 
@@ -47,12 +54,24 @@ def version() -> str:
     return str(dcm2niix.__version__)
 
 
+NUMBERS_LACK = re.compile(
+    r"expected (\d+) images, but instance number \S+ ranges from (\d+) to (\d+)"
+)
+NOT_DIVISIBLE = re.compile(
+    r"number of slices \((\d+)\) not divisible by number of repeats \((\d+)\)"
+)
+UNEVEN = "interslice distance varies"
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """A last state and its reason code, as in SeriesConverted."""
+    """A last state and its reason code, as in SeriesConverted. `missing`: so many slices at least
+    have to be somewhere else."""
 
     state: ConversionState
     reason: str = ""
+    missing: int = 0
+    has_volumes: bool = False
 
 
 def judge(exit_code: int, log_text: str, images: int) -> Verdict:
@@ -66,21 +85,35 @@ def judge(exit_code: int, log_text: str, images: int) -> Verdict:
         raise RetryLaterError("dcm2niix was stopped from outside", code="interrupted")
     if exit_code in (5, 6, 7) or "disk full" in text:
         raise RetryLaterError("dcm2niix can't use its working folder", code="disk")
-    reason = next((code for phrase, code in LOG_REASONS if phrase in text), "")
+    reason, missing = _told(text)
     if exit_code < 0:
         return Verdict("failed", "dcm2niix_crashed")
-    if exit_code == 2 or (exit_code == 0 and not images):
+    if exit_code in DONE and images:
+        reason = reason or DONE[exit_code]
+        if exit_code or reason in LOSSES:
+            return Verdict("incomplete", reason, missing, has_volumes=True)
+        state: ConversionState = "converted_with_warnings" if reason else "converted"
+        return Verdict(state, reason, has_volumes=True)
+    if reason == "volumes_incomplete":
+        return Verdict("incomplete", reason, missing)
+    if exit_code in (0, 2):
         return Verdict("unsupported", reason or "no_output")
-    if exit_code == 4:
-        return Verdict("failed", reason or "corrupt_instance")
-    if exit_code in (8, 10) and images:
-        return Verdict(
-            "converted_with_warnings",
-            reason or ("partly_converted" if exit_code == 8 else "volumes_incomplete"),
-        )
-    if exit_code != 0:
-        return Verdict("failed", reason or "dcm2niix_failed")
-    return Verdict("converted_with_warnings", reason) if reason else Verdict("converted")
+    return Verdict(
+        "failed", reason or ("corrupt_instance" if exit_code == 4 else "dcm2niix_failed")
+    )
+
+
+def _told(text: str) -> tuple[str, int]:
+    """The reason that a log in lower case gives, and how many slices are missing by it."""
+    repeats = [(int(n), int(times)) for n, times in NOT_DIVISIBLE.findall(text)]
+    if repeats:
+        return "volumes_incomplete", sum(-number % times for number, times in repeats)
+    ranges = [tuple(map(int, found)) for found in NUMBERS_LACK.findall(text)]
+    holes = sum(max(last - first + 1 - there, 0) for there, first, last in ranges)
+    if holes and UNEVEN in text:
+        # Either alone is a habit of scanners; a hole in space and in the numbers is a loss.
+        return "slices_missing", holes
+    return next((code for phrase, code in LOG_REASONS if phrase in text), ""), 0
 
 
 @dataclass(frozen=True)

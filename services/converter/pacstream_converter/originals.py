@@ -15,6 +15,7 @@ from pydicom.errors import InvalidDicomError
 from pacstream.charsets import decode, encodings_of
 from pacstream.errors import RejectedError, RetryLaterError
 from pacstream.skim import skim_file
+from pacstream_converter import screen
 
 with warnings.catch_warnings():
     # It warns on import that its DICOM readers are experimental; only its CSA parser is used.
@@ -22,28 +23,25 @@ with warnings.catch_warnings():
     from nibabel.nicom import csareader
 
 CHARACTER_SET, ISSUER_OF_PATIENT_ID = 0x00080005, 0x00100021
-HEADER_TAGS = frozenset(
-    {
-        CHARACTER_SET,
-        ISSUER_OF_PATIENT_ID,
-        0x00080008,  # Image Type
-        0x00080016,  # SOP Class UID
-        0x00280008,  # Number of Frames
-        0x00280010,  # Rows
-        0x00280011,  # Columns
-    }
-)
+HEADER_TAGS = screen.TAGS | {
+    CHARACTER_SET,
+    ISSUER_OF_PATIENT_ID,
+    0x00280008,  # Number of Frames
+    0x00280010,  # Rows
+    0x00280011,  # Columns
+}
+PRESENCE = [*screen.PLANE, *(group << 16 | screen.OVERLAY_DATA for group in screen.OVERLAY_GROUPS)]
+"""What is read besides, because it may be absent."""
 
-STORAGE = "1.2.840.10008.5.1.4.1.1."
 
 NOT_IMAGES = (
-    (f"{STORAGE}88.59", "key_object_selection"),
-    (f"{STORAGE}88.", "structured_report"),
-    (f"{STORAGE}11.", "presentation_state"),
-    (f"{STORAGE}9.", "waveform"),
-    (f"{STORAGE}66", "registration_or_raw_data"),
-    (f"{STORAGE}104.", "encapsulated_document"),
-    (f"{STORAGE}481.", "radiotherapy_object"),
+    (f"{screen.STORAGE}88.59", "key_object_selection"),
+    (f"{screen.STORAGE}88.", "structured_report"),
+    (f"{screen.STORAGE}11.", "presentation_state"),
+    (f"{screen.STORAGE}9.", "waveform"),
+    (f"{screen.STORAGE}66", "registration_or_raw_data"),
+    (f"{screen.STORAGE}104.", "encapsulated_document"),
+    (f"{screen.STORAGE}481.", "radiotherapy_object"),
 )
 """Reason codes for objects without pixels, by how their SOP Class UID begins (PS3.6 table A-1)."""
 
@@ -63,13 +61,17 @@ BAD_HEADER = (
 @dataclass(frozen=True)
 class Original:
     """One instance; `slices` is 0 for an object without an image or that can't be read, and all of
-    a Siemens mosaic's. `issuer` is that of its patient ID."""
+    a Siemens mosaic's. `issuer` is that of its patient ID, `kept_out` why no release may have it.
+    """
 
     path: Path
     slices: int
     reason: str = ""
     mosaic: bool = False
+    kept_out: str = ""
     issuer: str = field(default="", repr=False)
+    is_told_by_tags: bool = True
+    """Any instance with the same HEADER_TAGS is alike."""
 
 
 def read_originals(paths: Iterable[Path]) -> list[Original]:
@@ -91,8 +93,7 @@ def read_original(path: Path, known: dict[object, Original] | None = None) -> Or
         if skimmed is not None and skimmed.identity in known:
             return replace(known[skimmed.identity], path=path)
         original = _read(path)
-        # The slices of a mosaic are told by more than was skimmed.
-        if skimmed is not None and not original.mosaic:
+        if skimmed is not None and original.is_told_by_tags:
             known[skimmed.identity] = original
         return original
     except FileNotFoundError:
@@ -104,16 +105,27 @@ def read_original(path: Path, known: dict[object, Original] | None = None) -> Or
 
 
 def _read(path: Path) -> Original:
-    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*HEADER_TAGS])
+    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*HEADER_TAGS, *PRESENCE])
     issuer = _issuer(header)
     if not header.get("Rows") or not header.get("Columns"):
         reason = _kind(str(header.get("SOPClassUID", "")))
         return Original(path, slices=0, reason=reason, issuer=issuer)
     frames = int(header.get("NumberOfFrames") or 1)
-    if frames == 1 and "MOSAIC" in (header.get("ImageType") or ()):
-        tiles = _tiles(pydicom.dcmread(path, stop_before_pixels=True))
-        return Original(path, tiles, mosaic=True, issuer=issuer)
-    return Original(path, slices=max(frames, 1), issuer=issuer)
+    mosaic = frames == 1 and "MOSAIC" in (header.get("ImageType") or ())
+    if mosaic:
+        frames = _tiles(pydicom.dcmread(path, stop_before_pixels=True))
+    return Original(
+        path,
+        max(frames, 1),
+        mosaic=mosaic,
+        kept_out=screen.reason_to_keep_out(header),
+        issuer=issuer,
+        is_told_by_tags=not (mosaic or screen.depends_on_presence(header) or _has_overlay(header)),
+    )
+
+
+def _has_overlay(header: Dataset) -> bool:
+    return any(group << 16 | screen.BIT_POSITION in header for group in screen.OVERLAY_GROUPS)
 
 
 def _issuer(header: Dataset) -> str:

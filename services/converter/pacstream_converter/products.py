@@ -31,6 +31,7 @@ FIXED_SUFFIX = re.compile(
 )
 """Suffixes of dcm2niix's own making. Coil names, which come from the data, are not among them."""
 
+OVERLAY = re.compile(r"_ROI\d+")
 RESLICED = re.compile(r"_(Eq|Tilt|ROI\d+)")
 """Copies of a volume in another geometry, and overlays: no slices of the series' own."""
 
@@ -66,6 +67,11 @@ def volume_names(images: Iterable[Path]) -> dict[Path, str]:
             number += 1
             names[image] = f"-{number}"
     return names
+
+
+def is_overlay(image: Path) -> bool:
+    """A drawing of 60xx overlays (PS3.3 section C.9.2): it may be writing."""
+    return bool(OVERLAY.search(image.stem))
 
 
 def slices_converted(images: Iterable[CleanImage]) -> int:

@@ -23,14 +23,16 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Counts:
-    """`slices` are those that the converted instances hold (frames, mosaic tiles) and those of all
-    volumes; `excluded` are instances without a part in it, by reason."""
+    """`slices_expected` are those that the converted instances hold (frames, mosaic tiles),
+    `slices_converted` those of all volumes, `slices_missing` those that must have been lost before.
+    `excluded` are instances without a part in it, by reason."""
 
     instances: int = 0
     converted: int = 0
     excluded: Mapping[str, int] = field(default_factory=dict)
     slices_expected: int = 0
     slices_converted: int = 0
+    slices_missing: int = 0
 
 
 @dataclass(frozen=True)

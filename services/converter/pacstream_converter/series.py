@@ -12,7 +12,12 @@ from pacstream.messages import Series
 from pacstream_converter.cleaner import clean_image
 from pacstream_converter.dcm2niix import Dcm2niix, Verdict
 from pacstream_converter.originals import Original
-from pacstream_converter.products import slices_converted, volume_names, write_products
+from pacstream_converter.products import (
+    is_overlay,
+    slices_converted,
+    volume_names,
+    write_products,
+)
 from pacstream_converter.record import Conversion, Counts, write_record
 from pacstream_converter.workspace import workspace
 
@@ -39,15 +44,16 @@ def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
     RejectedError `nifti_echo`, `bad_nifti`, `bad_sidecar`, `output_not_writable`,
     `dcm2niix_missing`; RetryLaterError `disk`, `interrupted`.
     """
-    images = [original for original in files.originals if original.slices]
-    counts = _counts(files.originals, images)
+    images = [one for one in files.originals if one.slices and not _kept_out(one, files)]
+    counts = _counts(files, images)
     if not images:
-        verdict = _verdict_without_images(files.originals)
-        return Conversion(verdict.state, verdict.reason, counts)
+        return _without_images(files, counts)
     with workspace(run) as work:
         verdict, outputs = converter.convert(_linked(images, work / "in"), work)
-        if not verdict.state.startswith("converted"):
+        counts = replace(counts, slices_missing=verdict.missing)
+        if not verdict.has_volumes:
             return Conversion(verdict.state, verdict.reason, counts)
+        outputs = [one for one in outputs if not (files.release and is_overlay(one))]
         cleaned = [clean_image(output, files.series, release=files.release) for output in outputs]
         volumes = write_products(cleaned, volume_names(outputs), files.stem)
     counts = replace(counts, converted=len(images), slices_converted=slices_converted(cleaned))
@@ -56,10 +62,18 @@ def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
     return replace(conversion, record=write_record(conversion, files.stem, files.inputs))
 
 
-def _counts(originals: Sequence[Original], images: Sequence[Original]) -> Counts:
-    excluded = Counter(original.reason for original in originals if not original.slices)
+def _kept_out(original: Original, files: SeriesFiles) -> str:
+    return original.kept_out if files.release else ""
+
+
+def _counts(files: SeriesFiles, images: Sequence[Original]) -> Counts:
+    excluded = Counter(
+        original.reason or _kept_out(original, files)
+        for original in files.originals
+        if not original.slices or _kept_out(original, files)
+    )
     return Counts(
-        instances=len(originals),
+        instances=len(files.originals),
         excluded=dict(sorted(excluded.items())),
         slices_expected=sum(image.slices for image in images),
     )
@@ -73,20 +87,29 @@ def _linked(images: Sequence[Original], folder: Path) -> Path:
     return folder
 
 
-def _verdict_without_images(originals: Sequence[Original]) -> Verdict:
+def _without_images(files: SeriesFiles, counts: Counts) -> Conversion:
     """The commonest reason; nothing readable at all is a failure, not a property of the series."""
-    reasons = Counter(original.reason for original in originals if original.reason != "unreadable")
-    if not reasons:
-        return Verdict("failed", "unreadable" if originals else "no_instances")
-    return Verdict("not_an_image", min(reasons, key=lambda reason: (-reasons[reason], reason)))
+    withheld = Counter(_kept_out(one, files) for one in files.originals if one.slices)
+    others = Counter(one.reason for one in files.originals if one.reason not in ("", "unreadable"))
+    if withheld:
+        return Conversion("withheld", _commonest(withheld), counts)
+    if others:
+        return Conversion("not_an_image", _commonest(others), counts)
+    return Conversion("failed", "unreadable" if files.originals else "no_instances", counts)
+
+
+def _commonest(reasons: Counter[str]) -> str:
+    return min(reasons, key=lambda reason: (-reasons[reason], reason))
 
 
 def _reconciled(verdict: Verdict, counts: Counts) -> Verdict:
-    """Warn if slices are lost or invented, unless dcm2niix has warned already."""
-    if verdict.state != "converted":
+    """Slices that are lost or invented, unless dcm2niix has told of them already."""
+    if verdict.state == "incomplete" or verdict.reason == "duplicates_removed":
         return verdict
     if "unreadable" in counts.excluded:
-        return Verdict("converted_with_warnings", "unreadable_instances")
-    if counts.slices_converted != counts.slices_expected:
+        return Verdict("incomplete", "unreadable_instances")
+    if counts.slices_converted < counts.slices_expected:
+        return Verdict("incomplete", "slices_differ")
+    if counts.slices_converted > counts.slices_expected and verdict.state == "converted":
         return Verdict("converted_with_warnings", "slices_differ")
     return verdict

@@ -251,9 +251,12 @@ class Ledger(Retrieval):
             self.reopen(db, batch_id)
 
     def _note_decision(self, db: Connection, message: InstancesDeidentified) -> None:
-        order = self.order_row(db, message.batch_id, message.series_uid)
-        if order is not None and DECIDED not in order.remark:
-            self.change(db, order, remark=", ".join(filter(None, (order.remark, DECIDED))))
+        self._remark(db, message.batch_id, message.series_uid, DECIDED)
+
+    def _remark(self, db: Connection, batch_id: str, series_uid: str, remark: str) -> None:
+        order = self.order_row(db, batch_id, series_uid)
+        if order is not None and remark not in order.remark:
+            self.change(db, order, remark=", ".join(filter(None, (order.remark, remark))))
 
     def _on_info_written(self, db: Connection, message: InfoWritten) -> None:
         self._product(db, message.batch_id, message.series_uid, info="done")
@@ -264,6 +267,10 @@ class Ledger(Retrieval):
     def _on_converted(self, db: Connection, message: SeriesConverted) -> None:
         state = f"{message.state}:{message.reason}" if message.reason else message.state
         products = json.dumps(message.products)
+        if message.state == "incomplete":
+            there, lost = message.slices_converted, message.slices_missing
+            told = f"slices:{there}/{message.slices_expected + lost}"
+            self._remark(db, message.batch_id, message.series_uid, told)
         self._product(db, message.batch_id, message.series_uid, conversion=state, products=products)
 
     def _product(self, db: Connection, batch_id: str, series_uid: str, **values: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from pacstream.messages import Actions
 
 UNDER_WAY = ("waiting", "retrieving", "checking", "pausing")
+NOT_DONE = ("failed", "unsupported", "incomplete")
 LISTED = "uids"
 """The evidence of a PACS that lists SOP Instance UIDs."""
 
@@ -30,7 +31,7 @@ def state_of(
         return "pending", ""
     if lacking and not order.deidentification:
         return "pending", ""
-    failures = [value for _, value in stages if value.startswith(("failed", "unsupported"))]
+    failures = [value for _, value in stages if value.startswith(NOT_DONE)]
     if order.deidentification.startswith("failed"):
         failures.append(order.deidentification)
     if order.retrieval in ("failed", "partial"):

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
@@ -103,7 +104,9 @@ def image(modality: str, number: int) -> Dataset:
     return ds
 
 
-def write(ds: Dataset, path: Path, transfer_syntax: str = ExplicitVRLittleEndian) -> None:
+def write(
+    ds: Dataset, path: Path | BinaryIO, transfer_syntax: str = ExplicitVRLittleEndian
+) -> None:
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = transfer_syntax
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID

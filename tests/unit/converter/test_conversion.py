@@ -247,17 +247,31 @@ def test_uneven_slices_are_converted_with_a_warning_and_an_equidistant_copy(
     assert by_suffix(converted) == {".json", ".nii.gz", "-Eq_1.nii.gz"}
 
 
-def test_slices_that_do_not_fill_their_volumes_fail_without_products(
+def test_slices_that_do_not_fill_their_volumes_are_incomplete_without_products(
     bench: Bench, store_series: StoreSeries
 ) -> None:
     store_series(
         count=5, changes={"ImagePositionPatient": lambda number: [-16, -16, 2 * (number % 3)]}
     )
-    assert outcome(bench.convert()) == ("failed", "volumes_incomplete")
+    converted = bench.convert()
+    assert outcome(converted) == ("incomplete", "volumes_incomplete")
+    assert (converted.slices_expected, converted.slices_missing) == (5, 1)
     assert not bench.out.exists()
 
 
-def test_a_slice_that_gets_lost_is_warned_of(
+def test_a_series_with_a_slice_missing_is_incomplete_with_the_number(
+    bench: Bench, store_series: StoreSeries
+) -> None:
+    store_series("CT", count=10)
+    bench.uids.pop(4)
+    converted = bench.convert()
+    assert outcome(converted) == ("incomplete", "slices_missing")
+    told = converted.slices_expected, converted.slices_converted, converted.slices_missing
+    assert told == (9, 9, 1)
+    assert by_suffix(converted) == {".json", ".nii.gz", "-Eq_1.nii.gz"}
+
+
+def test_a_slice_that_gets_lost_is_told_of(
     bench: Bench, store_series: StoreSeries, tmp_path: Path
 ) -> None:
     store_series(count=5)
@@ -269,7 +283,8 @@ def test_a_slice_that_gets_lost_is_warned_of(
     )
     lossy.chmod(0o755)
     converted = bench.convert(converter=Dcm2niix(timeout_s=60, executable=str(lossy)))
-    assert outcome(converted) == ("converted_with_warnings", "slices_differ")
+    assert outcome(converted) == ("incomplete", "slices_differ")
+    assert (converted.slices_expected, converted.slices_converted) == (5, 4)
     assert load(bench, one(converted, ".nii.gz")).shape == (SIZE, SIZE, 4)
 
 
@@ -300,16 +315,55 @@ def test_a_report_among_images_does_not_disturb(bench: Bench, store_series: Stor
     assert outcome(bench.convert()) == ("converted", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("SC_rgb_small_odd.dcm", "secondary_capture"), ("ExplVR_BigEnd.dcm", "ultrasound")],
+)
+def test_pictures_that_may_show_names_stay_out_of_the_release(
+    bench: Bench, name: str, reason: str
+) -> None:
+    bench.store_file(Path(str(get_testdata_file(name))))
+    converted = bench.convert()
+    assert outcome(converted) == ("withheld", reason)
+    assert converted.excluded == {reason: 1}
+    assert not bench.out.exists()
+    assert bench.convert(anonymize=False).state == "converted"
+
+
+def test_a_dose_sheet_among_images_is_left_out_of_the_release(
+    bench: Bench, store_series: StoreSeries
+) -> None:
+    store_series(
+        "CT", changes={"ImageType": lambda n: ["DERIVED", "SCREEN SAVE"] if n == 4 else []}
+    )
+    converted = bench.convert()
+    assert outcome(converted) == ("converted", "")
+    assert converted.excluded == {"burned_in_annotation": 1}
+    assert load(bench, one(converted, ".nii.gz")).shape == (SIZE, SIZE, 4)
+
+
+def test_drawings_of_overlays_stay_out_of_the_release(bench: Bench) -> None:
+    bench.store_file(Path(str(get_testdata_file("examples_overlay.dcm"))))
+    assert by_suffix(bench.convert()) == {".json", ".nii.gz"}
+    assert "-ROI1.nii.gz" in {
+        name[name.index("-ROI") :]
+        for name in bench.convert(anonymize=False).products
+        if "-ROI" in name
+    }
+
+
 def test_a_multi_frame_image_counts_its_frames(bench: Bench) -> None:
     bench.store_file(Path(str(get_testdata_file("rtdose.dcm"))))
     converted = bench.convert()
     assert outcome(converted) == ("converted", "")
+    assert (converted.slices_expected, converted.slices_converted) == (15, 15)
     assert load(bench, one(converted, ".nii.gz")).shape == (10, 10, 15)
 
 
 def test_an_unsupported_transfer_syntax_is_named(bench: Bench) -> None:
     bench.store_file(Path(str(get_testdata_file("image_dfl.dcm"))))
-    assert outcome(bench.convert()) == ("unsupported", "transfer_syntax")
+    converted = bench.convert(anonymize=False)
+    assert outcome(converted) == ("unsupported", "transfer_syntax")
 
 
 def test_garbage_fails(bench: Bench) -> None:
@@ -317,11 +371,14 @@ def test_garbage_fails(bench: Bench) -> None:
     assert outcome(bench.convert()) == ("failed", "unreadable")
 
 
-def test_garbage_among_images_is_warned_of(bench: Bench, store_series: StoreSeries) -> None:
+def test_garbage_among_images_makes_a_series_incomplete(
+    bench: Bench, store_series: StoreSeries
+) -> None:
     store_series()
     bench.store_bytes("1.2.826.0.1.4711.3.77", bytes(range(256)) * 20)
     converted = bench.convert()
-    assert outcome(converted) == ("converted_with_warnings", "unreadable_instances")
+    assert outcome(converted) == ("incomplete", "unreadable_instances")
+    assert converted.excluded == {"unreadable": 1}
     assert by_suffix(converted) == {".json", ".nii.gz"}
 
 

@@ -110,6 +110,18 @@ def test_a_failed_conversion_is_not_delivered(tmp_path: Path) -> None:
     assert report["delivered"] is False
 
 
+def test_an_incomplete_conversion_is_not_delivered_and_told_with_its_numbers(
+    tmp_path: Path,
+) -> None:
+    batch = make_batch(1, convert=True)
+    line = FakeLine(batch, {2: [make_found(batch, 2, 1)]}, conversion="incomplete")
+    report = Driven(tmp_path, line).run()
+    series = series_of(report)["1.2.1"]
+    assert (series["state"], series["reason"]) == ("failed", "incomplete")
+    assert series["remark"] == "slices:9/10"
+    assert report["delivered"] is False
+
+
 def test_what_is_here_already_is_not_moved_again(tmp_path: Path) -> None:
     batch = make_batch(1, save=True, anonymize=True)
     found = make_found(batch, 2, 1)
