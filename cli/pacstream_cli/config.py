@@ -1,5 +1,5 @@
 """The PACS configuration: JSON with the keys of PACSMAN or PACSIFIER, and what we add to them:
-`profile`, and where the destination of a --move answers C-FIND."""
+`profile`, where the destination of a --move answers C-FIND, and where `export` delivers to."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pacstream.errors import InputError
 from pacstream.messages import PacsNode
+from pacstream_exporter.delivery.destination import parse_destination
 
 ADDRESS_KEYS = ("server_ip", "server_address")
 OTHER_KEYS = (
@@ -27,7 +28,7 @@ OTHER_KEYS = (
 )
 DESTINATION_KEYS = ("move_query_address", "move_query_port")
 """Both or none. `move_port` can't be one of them: PACSMAN's own receiver listens there."""
-OPTIONAL_KEYS = ("profile", *DESTINATION_KEYS, "move_query_AET")
+OPTIONAL_KEYS = ("profile", *DESTINATION_KEYS, "move_query_AET", "destinations")
 HOST_LABEL = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?")
 
 
@@ -58,6 +59,8 @@ class PacsConfig:
     move_query_port: int | None = None
     move_query_aet: str | None = None
     """None: the destination answers C-FIND by the title that it has as a C-MOVE destination."""
+    destinations: Mapping[str, str] = field(default_factory=dict)
+    """Names for addresses of `pacstream export`."""
 
     def node(self) -> PacsNode:
         return PacsNode(
@@ -98,6 +101,7 @@ def read_config(path: Path) -> PacsConfig:
         "move_query_address": read.value("move_query_address", host),
         "move_query_port": read.value("move_query_port", port_number),
         "move_query_aet": read.value("move_query_AET", ae_title),
+        "destinations": read.value("destinations", addresses) or {},
     }
     if problems:
         raise ConfigError(path, problems)
@@ -186,6 +190,22 @@ def port_number(value: object) -> int:
     if not 1 <= number <= 65535:
         raise ValueError("must be between 1 and 65535")
     return number
+
+
+def addresses(value: object) -> dict[str, str]:
+    """Where `pacstream export` delivers to, by name."""
+    if not isinstance(value, dict):
+        raise ValueError(
+            'must be an object of names and addresses, such as {"karnak": "dicom://…"}'
+        )
+    for name, address in value.items():
+        if not isinstance(address, str) or not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", name):
+            raise ValueError("a name has letters, digits, `_` and `-`, an address is a text")
+        try:
+            parse_destination(address)
+        except InputError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return value
 
 
 def batch_size(value: object) -> int:

@@ -21,6 +21,7 @@ COMMANDS = {
     "submit": "commands_batch",
     "run": "commands_batch",
     "anonymize": "commands_anonymize",
+    "export": "commands_export",
     "status": "commands_status",
     "watch": "commands_status",
     "report": "commands_status",

@@ -104,6 +104,13 @@ def responses_only(association: Association, wait: Wait | None = None) -> Associ
     return association
 
 
+def requests_too(association: Association) -> Association:
+    """Undo `responses_only`: from now on the peer's own requests are served, and nothing may be
+    asked any more."""
+    vars(association.dimse).pop("get_msg", None)
+    return association
+
+
 def associate(
     node: PacsNode,
     contexts: Sequence[str | PresentationContext],

@@ -14,6 +14,8 @@ from pacstream.errors import InputError
 PREFIX = "PACSTREAM_"
 KEY_PREFIX = f"{PREFIX}KEY_"
 """Variables with project keys: `pacstream.keys`. They are no settings, and never become fields."""
+SECRET_PREFIX = f"{PREFIX}SECRET_"
+"""Variables with credentials of destinations: `pacstream_exporter.delivery.credentials`."""
 MOST_MOVES = 32
 """C-MOVEs that one retrieve process can have under way. How many it has, the ledger decides."""
 
@@ -172,7 +174,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = {
         name[len(PREFIX) :].lower(): value
         for name, value in environ.items()
-        if name.startswith(PREFIX) and not name.startswith(KEY_PREFIX) and value != ""
+        if name.startswith(PREFIX)
+        and not name.startswith((KEY_PREFIX, SECRET_PREFIX))
+        and value != ""
     }
     try:
         return Settings.model_validate(given)

@@ -17,6 +17,7 @@ from pacstream_anonymizer.refusal import REASONS
 from pacstream_cli.main import pacstream
 from pacstream_converter.dcm2niix import LOG_REASONS
 from pacstream_converter.originals import NOT_IMAGES
+from pacstream_exporter.delivery.outcome import REASONS as DELIVERY
 from pacstream_ledger.breaker import FAILING, NOT_TRIED
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +111,7 @@ def codes_in_the_code() -> set[str]:
     folders = [ROOT / f"services/{name}/pacstream_{name}" for name in REPORTING]
     default_codes = codes_of_exception_classes()
     found = {*REASONS, *(code for _, code in LOG_REASONS), *(code for _, code in NOT_IMAGES)}
-    found |= NOT_TRIED | FAILING | offline.REASONS
+    found |= NOT_TRIED | FAILING | offline.REASONS | DELIVERY
     for tree in syntax_trees(ROOT / "shared/pacstream", *folders, without=RECEIVING):
         for node in ast.walk(tree):
             found |= codes_in(node, default_codes)
