@@ -49,6 +49,11 @@ class LedgerClient:
     def knows(self, batch_id: str) -> bool:
         return self._get(f"/batches/{batch_id}") is not None
 
+    def zone(self) -> str:
+        """The id of the trusted zone that the services work on."""
+        answer = self._get("/zone")
+        return str(answer["zone"]) if answer else ""
+
     def control(self, batch_id: str, verb: str, **values: int) -> View:
         """pause, resume, cancel or priority; gives the batch's status.
 

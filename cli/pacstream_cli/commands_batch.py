@@ -18,6 +18,7 @@ from pacstream.settings import Settings, load_settings
 from pacstream_cli import preflight, reporting
 from pacstream_cli.client import RESTART_PATIENCE, LedgerClient
 from pacstream_cli.commands_stack import signals_as_interrupt, stop_undisturbed
+from pacstream_cli.elsewhere import check_zone
 from pacstream_cli.plan import SERIES_LIMIT, check_size
 from pacstream_cli.projects import establish
 from pacstream_cli.stack import Stack, running_settings
@@ -93,6 +94,7 @@ def submit(**options: Any) -> None:
     Prints the batch id. The services must be up (`pacstream up`).
     """
     settings = running_settings(load_settings())
+    check_zone(settings.data, LedgerClient(settings.ledger_http))
     submission = _prepared(options, settings)
     _publish(submission, settings)
     click.echo(submission.batch.batch_id)

@@ -9,6 +9,7 @@ import click
 
 from pacstream import __version__, logs
 from pacstream.errors import InputError, PacstreamError
+from pacstream_cli.elsewhere import check_options
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -56,8 +57,12 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def pacstream() -> None:
+@click.option("--amqp-url", metavar="URL", help="broker of services that run elsewhere")
+@click.option("--status-url", metavar="URL", help="where their ledger answers")
+@click.pass_context
+def pacstream(ctx: click.Context, amqp_url: str | None, status_url: str | None) -> None:
     """Fetch imaging studies from a PACS: queries in, verified, de-identified images out."""
+    check_options(ctx.invoked_subcommand, amqp_url=amqp_url, status_url=status_url)
 
 
 def main() -> None:

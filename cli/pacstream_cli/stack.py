@@ -32,7 +32,7 @@ from pacstream.archive import write_atomically
 from pacstream.errors import BrokerUnavailableError, InputError, PacstreamError
 from pacstream.settings import MOST_MOVES, PREFIX, Settings
 from pacstream_anonymizer.second_look import look_for
-from pacstream_cli import broker
+from pacstream_cli import broker, elsewhere
 from pacstream_cli.ports import Ports, assign, is_free, read_ports, require_free, reserve, start_of
 from pacstream_cli.supervision import (
     MAX_SOCKET_PATH,
@@ -550,13 +550,13 @@ class Stack:
 def running_settings(settings: Settings) -> Settings:
     """`settings` with what the running stack of its data folder decides (broker, ledger, ports).
 
-    `settings` itself if no stack runs there.
+    What --amqp-url and --status-url say goes before that.
     """
     stack = Stack(settings)
-    if not stack.is_running():
-        return settings
-    told = {name.removeprefix(PREFIX).lower(): value for name, value in stack.environment().items()}
-    return Settings.model_validate({**settings.model_dump(), **told})
+    told: dict[str, str] = {}
+    if stack.is_running():
+        told = {n.removeprefix(PREFIX).lower(): value for n, value in stack.environment().items()}
+    return Settings.model_validate({**settings.model_dump(), **told, **elsewhere.told()})
 
 
 def leftovers(data: Path) -> list[psutil.Process]:

@@ -96,6 +96,24 @@ class Archive:
         self.run = self.root / "run"
         self.decisions = self.state / "decisions.jsonl"
 
+    def zone(self) -> str:
+        """An id of this zone, made when first asked for: the same for all who see its files."""
+        path = self.state / "zone"
+        if not path.exists():
+            self.state.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{uuid.uuid4().hex}{PART_SUFFIX}")
+            try:
+                with part.open("w", encoding="ascii") as file:
+                    file.write(uuid.uuid4().hex)
+                    file.flush()
+                    os.fsync(file.fileno())
+                # A link never replaces: the first process wins.
+                with contextlib.suppress(FileExistsError):
+                    path.hardlink_to(part)
+            finally:
+                part.unlink(missing_ok=True)
+        return path.read_text("ascii")
+
     def series_folder(self, series_uid: str) -> Path:
         return self.incoming / checked_uid(series_uid)
 

@@ -338,7 +338,10 @@ def every(seconds: float) -> Callable[[F], F]:
 
 
 class Service:
-    """A nameko service with GET /health: 200 only while it takes messages from the broker."""
+    """A nameko service with GET /health: 200 only while it takes messages from the broker.
+
+    GET /live is 200 as long as the process answers at all: without a broker a restart helps nobody.
+    """
 
     name = ""
     ready = Readiness()
@@ -352,6 +355,10 @@ class Service:
             {"Content-Type": "application/json"},
             json.dumps(body),
         )
+
+    @answers_http("GET", "/live")
+    def live(self, request: Any) -> str:
+        return "alive"
 
 
 def wait_for_broker(settings: Settings, patience_s: float = 120.0) -> None:

@@ -7,6 +7,7 @@ caller has monkey-patched with eventlet before any other import.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from typing import Any
 
@@ -40,6 +41,8 @@ def run_service(service: type[Service]) -> None:
     """Wait for the broker, declare the topology, serve; exits 1 if there is no broker."""
     settings = load_settings()
     logs.configure(service.name, settings.log_level)
+    # The first process of a container is not ended by a signal that it has no handler for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         wait_for_broker(settings)
     except BrokerUnavailableError as error:

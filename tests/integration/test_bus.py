@@ -498,3 +498,15 @@ def test_a_broker_restart_in_the_middle_of_1000_messages_loses_none(
     assert answered == expected
     assert process.process.poll() is None
     assert bus.depth("exporter.info.requested.dead") == 0
+
+
+def test_a_service_is_alive_as_soon_as_it_answers(start: Starter) -> None:
+    process = start("echo")
+    assert requests.get(f"http://127.0.0.1:{process.port}/live", timeout=2).ok
+
+
+def test_a_service_that_waits_for_its_broker_ends_when_it_is_told(tmp_path: Path) -> None:
+    nobody = free_port(start_of(tmp_path / "nobody"))
+    process = Process("echo", f"amqp://guest:guest@127.0.0.1:{nobody}/%2F", tmp_path)
+    until(lambda: "waiting for the broker" in process.log.read_text())
+    assert process.stop() == 0

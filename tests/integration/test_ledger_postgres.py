@@ -14,6 +14,7 @@ import pytest
 from pacstream.messages import SeriesFound
 from pacstream_cli.ports import free_port, start_of
 from pacstream_ledger import control
+from pacstream_ledger.alone import claim_on, wait_to_be_alone
 from pacstream_ledger.schema import METADATA, open_database
 from pacstream_ledger.subjects import adopt
 from pacstream_ledger.throttle import Throttle
@@ -183,3 +184,12 @@ def test_the_places_hold_over_a_whole_batch(url: str, seed: int) -> None:
     driven = Driven(url, line, seed=seed, repeat=True, throttle=Throttle(moves=2))
     assert driven.run()["series"] == {"complete": 7, "partial": 1}
     assert driven.most_under_way == 2
+
+
+def test_a_second_ledger_waits_until_the_session_of_the_first_has_gone(url: str) -> None:
+    first = wait_to_be_alone(url)
+    second = claim_on(url)
+    assert not second.is_granted()
+    second.release()
+    first.release()
+    wait_to_be_alone(url, poll_s=0.05).release()

@@ -187,13 +187,15 @@ def our_commands() -> Mapping[str, click.Command]:
 
 
 def wrong_commands(document: Path) -> Iterator[str]:
-    every_option = {o for one in our_commands().values() for o in options_of(one)}
+    of_all = options_of(pacstream)
+    every_option = {o for one in our_commands().values() for o in options_of(one)} | of_all
     for code in commands_of(document):
         call = re.match(
-            r"(?:\$ )?(?:[A-Z_]+=\S* )*(?:\S*/)?pacstream ([a-z]+(?:[_-][a-z]+)*)\b", code
+            r"(?:\$ )?(?:[A-Z_]+=\S* )*(?:\S*/)?pacstream (?:--\S+ \S+ )*([a-z]+(?:[_-][a-z]+)*)\b",
+            code,
         )
         command = our_commands().get(call[1]) if call else None
-        known = options_of(command) if command else every_option
+        known = options_of(command) | of_all if command else every_option
         is_ours = call is not None or code.startswith("--")
         is_unknown = (call and not command) or not set(OPTION.findall(code)) <= known
         if is_ours and is_unknown:

@@ -17,6 +17,7 @@ from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
 from pacstream.topology import SUBSCRIPTIONS
 from pacstream_ledger import control, views
+from pacstream_ledger.alone import wait_to_be_alone
 from pacstream_ledger.book import OUTBOX_SIZE
 from pacstream_ledger.ledger import Ledger
 from pacstream_ledger.scheduler import Scheduler
@@ -26,6 +27,7 @@ from pacstream_ledger.throttle import Throttle
 
 SETTINGS = load_settings()
 ARCHIVE = Archive(SETTINGS.data)
+ALONE = wait_to_be_alone(SETTINGS.database_url)
 LEDGER = Ledger(
     open_database(SETTINGS.database_url),
     ARCHIVE.instances,
@@ -102,6 +104,10 @@ class LedgerService(Service):
     def control(self, request: Any, batch_id: str, verb: str) -> Answer:
         body = request.get_data(as_text=True)
         return self._control(lambda: control.do(LEDGER, batch_id, verb, body))
+
+    @answers_http("GET", "/zone")
+    def zone(self, request: Any) -> Answer:
+        return _json({"zone": ARCHIVE.zone()})
 
     @answers_http("GET", "/throttle")
     def throttle(self, request: Any) -> Answer:

@@ -1,4 +1,4 @@
-"""GET /health: 200 with a JSON body while instances are taken, else 503."""
+"""GET /health: 200 with a JSON body while instances are taken, else 503. GET /live: always 200."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ def serve_health(host: str, port: int, report: Report) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/health":
+            if self.path == "/live":
+                self._answer(True, {"service": "store_scp"})
+            elif self.path == "/health":
+                self._answer(*report())
+            else:
                 self.send_error(404)
-                return
-            healthy, fields = report()
+
+        def _answer(self, healthy: bool, fields: dict[str, object]) -> None:
             body = json.dumps(fields).encode()
             self.send_response(200 if healthy else 503)
             self.send_header("Content-Type", "application/json")

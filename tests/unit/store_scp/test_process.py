@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from pynetdicom import AE
@@ -50,6 +51,8 @@ def test_health_is_good_only_while_listening_with_a_broker(tmp_path: Path) -> No
                 "queued": 0,
             },
         )
+        alive = urllib.request.urlopen(f"http://127.0.0.1:{settings.http_port}/live", timeout=5)
+        assert alive.status == 200
         announced.away = False
         wait_for(lambda: health_of(settings.http_port)[0] == 200)
         ae = AE("SENDER")
