@@ -550,13 +550,14 @@ class Stack:
 def running_settings(settings: Settings) -> Settings:
     """`settings` with what the running stack of its data folder decides (broker, ledger, ports).
 
-    What --amqp-url and --status-url say goes before that.
+    `settings` itself if no stack runs there. What --amqp-url and --status-url say goes before both.
     """
     stack = Stack(settings)
-    told: dict[str, str] = {}
+    told = elsewhere.told()
     if stack.is_running():
-        told = {n.removeprefix(PREFIX).lower(): value for n, value in stack.environment().items()}
-    return Settings.model_validate({**settings.model_dump(), **told, **elsewhere.told()})
+        environment = stack.environment().items()
+        told = {name.removeprefix(PREFIX).lower(): value for name, value in environment} | told
+    return Settings.model_validate({**settings.model_dump(), **told}) if told else settings
 
 
 def leftovers(data: Path) -> list[psutil.Process]:
