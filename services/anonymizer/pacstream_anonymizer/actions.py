@@ -1,5 +1,6 @@
 """What is done with an attribute: Table E.1-1 with its options first, then reviewed lists, then the
-VR. Decided by tag, never by keyword; what nothing decides is removed."""
+VR; X, Z or D by the attribute's type in the IOD. Decided by tag, never by keyword; what nothing
+decides is removed."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 from pacstream_anonymizer import attributes, table
 from pacstream_anonymizer.dictionary import BULK_VRS, FREE_TEXT_VRS, VR_BY_TAG
+from pacstream_anonymizer.iod import Type
 
 SAFE_PRIVATE = "retain_safe_private"
 RETAIN_UIDS = "retain_uids"
@@ -19,6 +21,7 @@ MODIFIED_DATES = "retain_longitudinal_modified_dates"
 CLEAN_DESCRIPTORS = "clean_descriptors"
 
 DATES = frozenset({"DA", "DT", "TM"})
+ANY_OF = ["X", "Z", "D"]
 DESCRIBING = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 """VRs of texts that may describe; PN, AE and UR always point at somebody or something."""
 
@@ -42,7 +45,8 @@ class Action(Enum):
 
 
 class Decision(NamedTuple):
-    """`rule` is what the audit calls it; `otherwise` is for text of which no known word is left."""
+    """`rule` is what the audit calls it; `otherwise` is for a value of which nothing may stay, or
+    that is none."""
 
     action: Action
     rule: str
@@ -50,8 +54,9 @@ class Decision(NamedTuple):
     value: str = ""
 
 
-def decide(tag: int, options: frozenset[str]) -> Decision:
-    """The decision on a standard attribute, by the dictionary's VR."""
+def decide(tag: int, options: frozenset[str], kind: Type = Type.OPTIONAL) -> Decision:
+    """The decision on a standard attribute, by the dictionary's VR. `kind` is its type where it
+    is."""
     vr = VR_BY_TAG.get(tag, "")
     never = _never_released(tag, vr)
     if never:
@@ -63,7 +68,9 @@ def decide(tag: int, options: frozenset[str]) -> Decision:
     if tag in attributes.CODE_TAGS:
         return Decision(Action.CODE, "list:codes")
     row = table.rows().get(tag)
-    return _unlisted(tag, vr, options) if row is None else _listed(tag, vr, row, options)
+    if row is None:
+        return _unlisted(tag, vr, options, kind)
+    return _listed(tag, vr, row, options, kind)
 
 
 def _never_released(tag: int, vr: str) -> str:
@@ -82,19 +89,24 @@ def _never_released(tag: int, vr: str) -> str:
     return "list:never" if tag in attributes.NEVER else ""
 
 
-def _listed(tag: int, vr: str, row: table.Row, options: frozenset[str]) -> Decision:
+def _listed(tag: int, vr: str, row: table.Row, options: frozenset[str], kind: Type) -> Decision:
     rule = f"E1.1:{tag:08X}"
-    choices = row.basic.split("/")
-    basic = _basic(tag, choices)
+    basic = _basic(vr, row.basic.split("/"), kind)
     for option in sorted(options & row.options.keys()):
         action = _optional(option, tag, vr, row.options[option])
         if action is not None:
-            return Decision(action, f"{rule}:{option}", basic)
+            return Decision(action, f"{rule}:{option}", _odd(kind) if vr in DATES else basic)
     return Decision(basic, rule)
 
 
-def _basic(tag: int, choices: list[str]) -> Action:
-    return Action.CLEAN if "U" in choices or "U*" in choices else _required(tag, choices)
+def _basic(vr: str, choices: list[str], kind: Type) -> Action:
+    """What the table says without options. A UID's dummy is another UID; a sequence's is made only
+    where an IOD wants one."""
+    if "U" in choices or "U*" in choices or (vr == "UI" and "D" in choices):
+        return Action.CLEAN
+    if vr == "SQ" and choices == ["D"]:
+        choices = ANY_OF
+    return _required(choices, kind)
 
 
 def _optional(option: str, tag: int, vr: str, code: str) -> Action | None:
@@ -118,30 +130,42 @@ def _optional(option: str, tag: int, vr: str, code: str) -> Action | None:
     return None
 
 
-def _required(tag: int, choices: list[str]) -> Action:
-    """X, Z or D by what the IODs want of the attribute (PS3.15 section E.1.1)."""
-    if tag in attributes.TYPE_1 and "D" in choices:
-        return Action.DUMMY
-    if tag in attributes.TYPE_2 and "Z" in choices:
-        return Action.EMPTY
-    if "X" in choices:
+def _required(choices: list[str], kind: Type) -> Action:
+    """X, Z or D by what the IOD wants of the attribute (PS3.15 section E.1.1). Where it can't be
+    without one, a dummy also stands for a value that the table wants empty."""
+    if choices == ["X"]:
         return Action.REMOVE
-    return Action.EMPTY if "Z" in choices else Action.DUMMY
+    if kind is Type.VALUE or choices == ["D"]:
+        return Action.DUMMY
+    if kind is Type.PRESENT or "X" not in choices:
+        return Action.EMPTY
+    return Action.REMOVE
 
 
-def _unlisted(tag: int, vr: str, options: frozenset[str]) -> Decision:
+def least(kind: Type) -> Action:
+    """The least that the IOD puts up with."""
+    return _required(ANY_OF, kind)
+
+
+def _odd(kind: Type) -> Action:
+    """For a date that is none."""
+    return Action.DUMMY if kind is Type.VALUE else Action.EMPTY
+
+
+def _unlisted(tag: int, vr: str, options: frozenset[str], kind: Type) -> Decision:
     rule = f"vr:{vr[:2]}"
     if tag >> 16 in attributes.REMOVED_GROUPS:
-        return Decision(Action.REMOVE, f"list:group_{tag >> 16:04X}")
+        return Decision(least(kind), f"list:group_{tag >> 16:04X}")
     if tag in attributes.TECHNICAL_TEXT:
-        return Decision(Action.TEXT, "list:technical_text")
+        return Decision(Action.TEXT, "list:technical_text", least(kind))
     if vr in FREE_TEXT_VRS:
-        required = _required(tag, ["X", "Z", "D"])
         if CLEAN_DESCRIPTORS in options and vr in DESCRIBING:
-            return Decision(Action.WORDS, f"{rule}:{CLEAN_DESCRIPTORS}", required)
-        return Decision(required, rule)
-    if vr in DATES and not options & {FULL_DATES, MODIFIED_DATES}:
-        return Decision(_required(tag, ["X", "Z"]), rule)
+            return Decision(Action.WORDS, f"{rule}:{CLEAN_DESCRIPTORS}", least(kind))
+        return Decision(least(kind), rule)
+    if vr in DATES:
+        if options & {FULL_DATES, MODIFIED_DATES}:
+            return Decision(Action.CLEAN, rule, _odd(kind))
+        return Decision(least(kind), rule)
     if vr == "UI" and RETAIN_UIDS in options:
         return Decision(Action.KEEP, f"{rule}:{RETAIN_UIDS}")
     if vr[:2] in BULK_VRS or vr == "UN" or " or OW" in vr:

@@ -91,46 +91,6 @@ TECHNICAL_TEXT = frozenset(
 )
 """Unlisted text attributes that a device fills in about itself."""
 
-TYPE_1 = frozenset(
-    {
-        0x00120010,  # Clinical Trial Sponsor Name
-        0x00120020,  # Clinical Trial Protocol ID
-        0x00120040,  # Clinical Trial Subject ID
-        0x00181000,  # Device Serial Number (Enhanced General Equipment)
-        0x00280A04,  # Pixel Spacing Calibration Description (1C)
-        0x00409210,  # LUT Label
-        0x00480106,  # Optical Path Identifier
-        0x00620005,  # Segment Label
-        0x30020002,  # RT Image Label
-        0x30060002,  # Structure Set Label
-        0x300A0002,  # RT Plan Label
-        0x300A0043,  # Tolerance Table Label
-        0x006A0005,  # Annotation Group Label
-    }
-)
-"""Text that an image or RT IOD wants with a value: gets a dummy."""
-
-TYPE_2 = frozenset(
-    {
-        0x00080050,  # Accession Number
-        0x00080090,  # Referring Physician's Name
-        0x00081070,  # Operators' Name (RT Series)
-        0x00100030,  # Patient's Birth Date
-        0x00100040,  # Patient's Sex
-        0x00180010,  # Contrast/Bolus Agent
-        0x00200010,  # Study ID
-        0x00201040,  # Position Reference Indicator
-        0x00400555,  # Acquisition Context Sequence
-        0x00700081,  # Content Description
-        0x00700084,  # Content Creator's Name
-        0x30020020,  # Radiation Machine Name
-        0x30060026,  # ROI Name
-        0x300600A6,  # ROI Interpreter
-        0x300A00B2,  # Treatment Machine Name
-    }
-)
-"""Attributes that image and RT IODs want present, empty or not."""
-
 NUMERIC_BULK = frozenset(
     {
         0x00281201,  # Red, Green, Blue, Alpha Palette Color Lookup Table Data

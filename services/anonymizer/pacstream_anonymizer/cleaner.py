@@ -12,6 +12,7 @@ from pacstream_anonymizer import attributes, codes, descriptors, safe_private, t
 from pacstream_anonymizer.actions import Action, Decision
 from pacstream_anonymizer.dictionary import VR_BY_TAG, family
 from pacstream_anonymizer.encoding import Encoding
+from pacstream_anonymizer.iod import Iod, Type
 from pacstream_anonymizer.parser import PIXEL_TAGS, Element
 from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.values import Patient
@@ -55,7 +56,7 @@ class Treated(NamedTuple):
 
 @dataclass(frozen=True)
 class Cleaner:
-    """Cleans the data sets of one patient that lie in one encoding.
+    """Cleans the data sets of one patient that lie in one encoding and are of one IOD.
 
     What became of an element at top level, sequences whole, is remembered for the next data set
     with the same one: instances of a series differ in few. The memory dies with the cleaner.
@@ -64,6 +65,7 @@ class Cleaner:
     profile: Profile
     patient: Patient
     encoding: Encoding
+    iod: Iod
     trail: Trail | None = None
     memories: dict[tuple[object, ...], Memory[Treated]] = field(default_factory=dict, repr=False)
 
@@ -148,7 +150,8 @@ class Cleaner:
         return memory
 
     def _treated(self, element: Element, creator: str, scene: Scene) -> Element | None:
-        decision = self.profile.decide(element.tag, creator, scene.manufacturer)
+        kind = self.iod.type_of(scene.path, element.tag)
+        decision = self.profile.decide(element.tag, creator, scene.manufacturer, kind)
         result = self._element(element, decision, creator, scene)
         if scene.told is not None:
             done = decision.action.name.lower()
@@ -198,40 +201,77 @@ class Cleaner:
     def _sequence(self, element: Element, action: Action, scene: Scene) -> Element | None:
         if action is Action.EMPTY:
             return Element(element.tag, "SQ", items=[])
-        if action not in (Action.CLEAN, Action.KEEP):
-            return None
+        given = element.items or []
         inside = scene._replace(path=(*scene.path, element.tag))
-        items = [self.data_set(item, inside, nested=True) for item in element.items or []]
+        if action is Action.DUMMY:
+            items = [self._dummy_item(item, inside) for item in given[:1]]
+        elif action in (Action.CLEAN, Action.KEEP):
+            items = [self.data_set(item, inside, nested=True) for item in given]
+        else:
+            return None
         return Element(element.tag, "SQ", items=items)
+
+    def _dummy_item(self, item: list[Element], scene: Scene) -> list[Element]:
+        """What the IOD wants of an item, with values that say nothing; a code, if it is one."""
+        kept = []
+        for element in item:
+            kind = self.iod.type_of(scene.path, element.tag)
+            dummy = None if kind is Type.OPTIONAL else self._dummy(element, kind, scene)
+            if dummy is not None:
+                kept.append(dummy)
+        coded = any(element.tag in attributes.CODE_TAGS for element in item)
+        return kept + _coded(codes.LOCAL, attributes.CODE_VALUE) if coded else kept
+
+    def _dummy(self, element: Element, kind: Type, scene: Scene) -> Element | None:
+        meant = VR_BY_TAG.get(element.tag, "")
+        vr = self._written_vr(element.vr, meant)
+        if vr is None or (element.items is None) != (meant != "SQ") or element.tag >> 16 & 1:
+            return None
+        if element.items is not None:
+            action = Action.DUMMY if kind is Type.VALUE else Action.EMPTY
+            return self._sequence(element, action, scene)
+        if kind is Type.PRESENT:
+            return Element(element.tag, vr)
+        if meant == "CS":  # a term that the IOD has fixed, or nothing
+            value = values.clean(element.tag, meant, element.value, self.patient)
+        else:
+            value = values.dummy(element.tag, meant, element.value, self.patient)
+        return None if value is None else Element(element.tag, vr, value)
 
     def _value(
         self, decision: Decision, element: Element, meant: str, scene: Scene
     ) -> bytes | None:
-        action = decision.action
+        """The value to release; None: no element."""
+        action, given = decision.action, element.value
         if action is Action.WORDS:
-            words = descriptors.cleaned(
-                text.decode(element.value, scene.codecs), self.profile.vocabulary
-            )
-            if words:
-                return words.encode("utf-8")
-            action = decision.otherwise
-        if action is Action.REMOVE:
-            return None
+            read = text.decode(given, scene.codecs)
+            words = descriptors.cleaned(read, self.profile.vocabulary)
+            return words.encode("utf-8") or self._fixed(decision.otherwise, element, meant)
+        if action is Action.TEXT:
+            checked = values.technical(element.tag, text.decode(given, scene.codecs))
+            if checked is None:
+                return self._fixed(decision.otherwise, element, meant)
+            return checked.encode("utf-8")
+        if action is Action.REPLACE:
+            return values.replacement(meant, decision.value)
+        if action is Action.KEEP:
+            return values.kept(meant, given, scene.codecs, self.patient.key)
+        if action is not Action.CLEAN:
+            return self._fixed(action, element, meant)
+        cleaned = values.clean(element.tag, meant, given, self.patient)
+        if cleaned == b"" and decision.otherwise is Action.DUMMY and given.strip(b" \0"):
+            return self._fixed(Action.DUMMY, element, meant)
+        return cleaned
+
+    def _fixed(self, action: Action, element: Element, meant: str) -> bytes | None:
+        """A value that does not come from the one in the file."""
         if action is Action.EMPTY:
             return b""
         if action is Action.DUMMY:
-            dummy = values.DUMMIES.get(meant)
-            return None if dummy is None else dummy.encode("ascii")
+            return values.dummy(element.tag, meant, element.value, self.patient)
         if action is Action.PSEUDONYM:
             return self.patient.pseudonym.encode("ascii")
-        if action is Action.REPLACE:
-            return values.replacement(meant, decision.value)
-        if action is Action.TEXT:
-            checked = values.technical(element.tag, text.decode(element.value, scene.codecs))
-            return None if checked is None else checked.encode("utf-8")
-        if action is Action.KEEP:
-            return values.kept(meant, element.value, scene.codecs, self.patient.key)
-        return values.clean(element.tag, meant, element.value, self.patient)
+        return None
 
     def _concept(self, elements: list[Element], scene: Scene) -> list[Element]:
         """The code of an item, whole or not at all: its parts only make sense together."""
@@ -245,11 +285,16 @@ class Cleaner:
         long = attributes.LONG_CODE_VALUE in given
         value_tag = attributes.LONG_CODE_VALUE if long else attributes.CODE_VALUE
         concept = codes.cleaned(given.get(value_tag, ""), given.get(attributes.CODING_SCHEME, ""))
-        return [
-            Element(value_tag, "UC" if long else "SH", concept.value.encode("utf-8")),
-            Element(attributes.CODING_SCHEME, "SH", concept.scheme.encode("utf-8")),
-            Element(attributes.CODE_MEANING, "LO", concept.meaning.encode("utf-8")),
-        ]
+        return _coded(concept, value_tag)
+
+
+def _coded(concept: codes.Concept, value_tag: int) -> list[Element]:
+    long = value_tag == attributes.LONG_CODE_VALUE
+    return [
+        Element(value_tag, "UC" if long else "SH", concept.value.encode("utf-8")),
+        Element(attributes.CODING_SCHEME, "SH", concept.scheme.encode("utf-8")),
+        Element(attributes.CODE_MEANING, "LO", concept.meaning.encode("utf-8")),
+    ]
 
 
 def value_of(elements: list[Element], tag: int) -> bytes | None:

@@ -30,6 +30,7 @@ from pacstream_anonymizer.encoding import Encoding, encoding_of
 from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, uid_text, write_file_meta
 from pacstream_anonymizer.frames import EXTENDED_OFFSETS, clean_frames
 from pacstream_anonymizer.gate import Claims, Gate, Tail
+from pacstream_anonymizer.iod import iod_of
 from pacstream_anonymizer.parser import Content, Element, Parser
 from pacstream_anonymizer.pixels import Pixels, find_pixels
 from pacstream_anonymizer.profile import DEFAULT, Profile
@@ -121,7 +122,7 @@ class Release:
     parsed: Parsed = PARSED
     look: Look | None = None
     trail: Trail | None = None
-    cleaners: dict[tuple[Subject, Encoding], Cleaner] = field(default_factory=dict, repr=False)
+    cleaners: dict[tuple[Subject, Encoding, str], Cleaner] = field(default_factory=dict, repr=False)
     folders: dict[Subject, Path] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
@@ -174,7 +175,7 @@ class Release:
             _check_kind(original, identity.sop_class_uid, waiver, cleanable=bool(option))
             original = without_text(original)
             subject = self._subject(identity)
-            cleaned = self._cleaned(original, subject, option)
+            cleaned = self._cleaned(original, subject, identity.sop_class_uid, option)
             mapped = released_uid(identity.sop_instance_uid, self.profile, self.key)
             head = write_file_meta(identity.sop_class_uid, mapped, original.encoding.uid)
             data_set = self._passed(original, head, cleaned, source, content)
@@ -226,13 +227,15 @@ class Release:
         days = 0 if kept else subject.shift_days(self.key)
         return Patient(self.key, subject.name(self.key), days)
 
-    def _cleaned(self, original: Original, subject: Subject, option: str) -> list[Element]:
+    def _cleaned(
+        self, original: Original, subject: Subject, sop_class_uid: str, option: str
+    ) -> list[Element]:
         encoding = original.encoding
-        cleaner = self.cleaners.get((subject, encoding))
+        cleaner = self.cleaners.get((subject, encoding, sop_class_uid))
         if cleaner is None:
-            patient = self._patient(subject)
-            cleaner = Cleaner(self.profile, patient, encoding, self.trail)
-            self.cleaners[subject, encoding] = cleaner
+            patient, iod = self._patient(subject), iod_of(sop_class_uid)
+            cleaner = Cleaner(self.profile, patient, encoding, iod, self.trail)
+            self.cleaners[subject, encoding, sop_class_uid] = cleaner
         cleaned = cleaner.data_set(original.elements)
         cleaned = with_content(original.elements, cleaned, cleaner, option)
         ran = frozenset({option} - {""})

@@ -23,8 +23,10 @@ from pacstream_anonymizer.actions import (
     Action,
     Decision,
     decide,
+    least,
 )
 from pacstream_anonymizer.dictionary import VR_BY_TAG
+from pacstream_anonymizer.iod import Type
 
 OPTIONS = frozenset(
     {
@@ -134,10 +136,13 @@ class Profile:
         """Whether a decision may depend on who made the device."""
         return any(rule.manufacturer for rule in self.rules)
 
-    def decide(self, tag: int, creator: str = "", manufacturer: str = "") -> Decision:
+    def decide(
+        self, tag: int, creator: str = "", manufacturer: str = "", kind: Type = Type.OPTIONAL
+    ) -> Decision:
         """The decision on an attribute: the last rule that names it, else table and lists.
 
-        A private attribute has a `creator`; without one nothing says what it is.
+        A private attribute has a `creator`; without one nothing says what it is. `kind` is the
+        attribute's type where it is.
         """
         if tag in attributes.UNTOUCHABLE or tag & 0xFFFF == 0 or tag >> 16 < 0x0008:
             return decide(tag, self.options)
@@ -146,9 +151,9 @@ class Profile:
                 return _decision_of(rule, number, tag)
         if tag >> 16 & 1:
             return _private(tag, creator, self.options)
-        decision = decide(tag, self.options)
+        decision = decide(tag, self.options, kind)
         if self.mode == "allow_list" and not _is_needed(tag, decision):
-            return Decision(Action.REMOVE, "allow_list")
+            return Decision(least(kind), "allow_list")
         return decision
 
     def action(self, tag: int) -> Action:

@@ -28,9 +28,12 @@ OLDEST = {"Y": 90, "M": 90 * 12}
 
 DUMMIES = {
     "AE": REMOVED,
+    "AS": "000Y",
     "CS": REMOVED,
     "DA": "19000101",
+    "DS": "0",
     "DT": "19000101000000",
+    "IS": "0",
     "LO": REMOVED,
     "LT": REMOVED,
     "PN": REMOVED,
@@ -80,6 +83,15 @@ def _clean_one(tag: int, vr: str, text: str, patient: Patient) -> str | None:
         return capped_age(text)
     pattern = {"TM": TIME, "CS": CODE_STRING, "IS": INTEGER, "DS": DECIMAL}[vr]
     return text if not text or pattern.fullmatch(text) else None
+
+
+def dummy(tag: int, vr: str, value: bytes, patient: Patient) -> bytes | None:
+    """What stands for a value and says nothing of it; None for a VR that has no such thing."""
+    if vr == "UI":
+        return clean(tag, vr, value, patient)
+    if vr[:2] in NUMBER_SIZES and " or OW" not in vr:
+        return bytes(NUMBER_SIZES[vr[:2]])
+    return DUMMIES[vr].encode("ascii") if vr in DUMMIES else None
 
 
 def kept(vr: str, value: bytes, codecs: tuple[str, ...], key: ProjectKey) -> bytes | None:

@@ -60,21 +60,19 @@ def test_items_five_sequences_deep_are_cleaned(tmp_path: Path, syntax: str) -> N
     inside = innermost(data_set, 5)
     assert {element.keyword for element in inside} == {
         "PatientName",
-        "OperatorsName",
         "ReferencedSOPInstanceUID",
         "StudyDate",
         "SliceThickness",
     }
     assert inside.PatientName == data_set.PatientName
-    assert inside.OperatorsName == ""
     assert inside.ReferencedSOPInstanceUID == data_set.SOPInstanceUID
 
 
 def test_sequences_of_undefined_length_are_cleaned(tmp_path: Path) -> None:
-    given = an_instance(SharedFunctionalGroupsSequence=[an_item(OperatorsName="Doctorow")])
+    given = an_instance(SharedFunctionalGroupsSequence=[an_item(ReferringPhysicianName="Doctorow")])
     given["SharedFunctionalGroupsSequence"].is_undefined_length = True
     given.SharedFunctionalGroupsSequence[0].is_undefined_length_sequence_item = True
-    assert released(given, tmp_path).SharedFunctionalGroupsSequence[0].OperatorsName == ""
+    assert released(given, tmp_path).SharedFunctionalGroupsSequence[0].ReferringPhysicianName == ""
 
 
 def test_private_unknown_and_mistyped_attributes_are_removed(tmp_path: Path) -> None:
@@ -262,13 +260,6 @@ def test_method_codes_of_an_earlier_deidentification_stay(tmp_path: Path) -> Non
         "Clean Pixel Data Option",
     )
     assert len(ours) == 5
-
-
-def test_required_text_gets_a_dummy_and_type_2_text_is_emptied(tmp_path: Path) -> None:
-    given = an_instance(SegmentLabel="Quixotesson's", StudyID="7", DeviceSerialNumber="9")
-    data_set = released(given, tmp_path)
-    assert (data_set.SegmentLabel, data_set.DeviceSerialNumber) == ("REMOVED", "REMOVED")
-    assert (data_set.StudyID, data_set.AccessionNumber) == ("", "")
 
 
 def test_group_lengths_are_dropped(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from pacstream.errors import InputError
 from pacstream_anonymizer.cleaner import Cleaner, Told
 from pacstream_anonymizer.encoding import NATIVE
+from pacstream_anonymizer.iod import iod_of
 from pacstream_anonymizer.parser import Element
 from pacstream_anonymizer.profile import DEFAULT, Profile, Rule
 from pacstream_anonymizer.values import Patient
@@ -174,7 +175,7 @@ def test_of_an_allow_list_only_what_it_names_stays(tmp_path: Path) -> None:
 def test_the_trail_tells_of_each_element_every_time() -> None:
     told: list[tuple[Told, ...]] = []
     patient = Patient(KEY, "P1", -7)
-    cleaner = Cleaner(DEFAULT, patient, NATIVE[EXPLICIT], told.append)
+    cleaner = Cleaner(DEFAULT, patient, NATIVE[EXPLICIT], iod_of(CTImageStorage), told.append)
     item = [Element(0x00080090, "PN", b"Doctorow")]
     elements = [
         Element(0x00180060, "DS", b"120 ", raw=b"the bytes"),

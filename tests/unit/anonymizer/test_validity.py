@@ -41,7 +41,7 @@ def plain_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AnswerK
     return plain, key
 
 
-@pytest.mark.parametrize("profile", ["default", "full"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_no_output_has_an_error_that_its_input_has_not(
     profile: str, plain_files: tuple[Path, AnswerKey], tmp_path: Path
 ) -> None:
