@@ -1,0 +1,278 @@
+"""Rules as a TOML file: its keys, its checks.
+
+[[rules]]
+name = "stroop"
+folder = "func"
+suffix = "bold"
+when.SeriesDescription = "stroop"
+when.Volumes = { least = 10 }
+entities.task = "stroop"
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydicom.datadict import DicomDictionary, keyword_dict
+
+from pacstream.errors import InputError
+from pacstream.toml_lines import line_of, named, problems_of
+from pacstream_converter.bids import schema
+from pacstream_converter.bids.facts import FACTS
+from pacstream_converter.bids.rules import Condition, Json, Label, Number, Rule
+
+LONGEST = 1_000_000
+"""Characters of a file; whoever needs more has pasted something else."""
+
+OURS = frozenset({"sub", "ses", "run"})
+"""Entities that no rule gives: they come from pseudonym, session and order."""
+
+NUMBERS = frozenset({"IS", "DS", "US", "SS", "UL", "SL", "FL", "FD"})
+"""VRs whose values may become a part of a name."""
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+
+class RulesError(InputError):
+    """`problems` has one line for each thing that is wrong, with its place in the file."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        noun = "problem" if len(problems) == 1 else "problems"
+        super().__init__(f"{source}: {len(problems)} {noun}")
+        self.problems = problems
+
+
+def _pattern(text: str) -> str:
+    try:
+        _compiled(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error.msg}") from None
+    return text
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE)
+
+
+def _keyword(text: str) -> str:
+    if text in FACTS:
+        return text
+    tag = keyword_dict.get(text)
+    if tag is None or DicomDictionary[tag][0] == "SQ":
+        raise ValueError(
+            f"neither a DICOM keyword of a value nor one of {', '.join(sorted(FACTS))}"
+        )
+    return text
+
+
+def _number_keyword(text: str) -> str:
+    if text not in FACTS and DicomDictionary[keyword_dict[_keyword(text)]][0] not in NUMBERS:
+        raise ValueError("only numbers become a part of a name; give `words` for a text")
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_pattern)]
+Keyword = Annotated[str, AfterValidator(_keyword)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$")]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ConditionTable(Part):
+    """`{ pattern = "mprage", absent = "localizer" }`, `{ least = 10 }`."""
+
+    pattern: Pattern | None = None
+    absent: Pattern | None = None
+    present: bool | None = None
+    least: Number | None = None
+    most: Number | None = None
+    above: Number | None = None
+    below: Number | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("an empty condition: give pattern, absent, present, least, most ...")
+        return self
+
+    def condition(self, keyword: str) -> Condition:
+        return Condition(
+            keyword=keyword,
+            pattern=_compiled(self.pattern) if self.pattern else None,
+            absent=_compiled(self.absent) if self.absent else None,
+            present=self.present,
+            least=self.least,
+            most=self.most,
+            above=self.above,
+            below=self.below,
+        )
+
+
+class NumberTable(Part):
+    """`{ of = "EchoNumbers" }`: a number in the header."""
+
+    of: Annotated[str, AfterValidator(_number_keyword)]
+
+    def label(self) -> Label:
+        return Label(keywords=(self.of,))
+
+
+class WordsTable(Part):
+    """`{ by = ["SeriesDescription"], words = { rest = "resting" }, default = "unknown" }`."""
+
+    by: list[Keyword] = Field(min_length=1)
+    words: dict[Word, Pattern] = Field(min_length=1)
+    default: Word | Literal[""] = ""
+
+    def label(self) -> Label:
+        words = tuple((word, _compiled(pattern)) for word, pattern in self.words.items())
+        return Label(self.default, tuple(self.by), words)
+
+
+class RuleTable(Part):
+    """A `[[rules]]` table."""
+
+    name: str = Field(pattern=NAME)
+    folder: str = Field(pattern=r"^[a-z][a-z0-9]{0,31}$")
+    suffix: Word
+    bids: bool = True
+    when: dict[Keyword, Pattern | bool | ConditionTable] = Field(min_length=1)
+    entities: dict[str, Word | NumberTable | WordsTable] = {}
+    sidecar: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,64}$")], object] = {}
+    volumes: list[Literal["control", "label", "m0scan", "deltam", "cbf"]] = []
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        order = schema.entity_order()
+        for name in self.entities:
+            if name in OURS or name not in order:
+                raise ValueError(f"entities.{name}: not an entity that a rule can give")
+        if self.volumes and (self.folder, self.suffix) != ("perf", "asl"):
+            raise ValueError("`volumes` (the kinds of an ASL series' volumes) goes with perf, asl")
+        return self._known_to_bids() if self.bids else self._beside()
+
+    def _known_to_bids(self) -> Self:
+        if self.folder not in schema.DATATYPES:
+            raise ValueError(
+                f"folder: one of {', '.join(schema.DATATYPES)}; `bids = false` for another, which "
+                "is then listed in .bidsignore"
+            )
+        allowed = schema.entities_of(self.folder, self.suffix)
+        if not allowed:
+            suffixes = ", ".join(schema.suffixes_of(self.folder))
+            raise ValueError(f"suffix: {self.folder} has {suffixes}")
+        for name in self.entities:
+            if name not in allowed:
+                raise ValueError(f"entities.{name}: not with {self.folder}, {self.suffix}")
+        for name, is_required in allowed.items():
+            if is_required and name not in self.entities and name not in OURS:
+                raise ValueError(f"entities: {self.folder}, {self.suffix} needs `{name}`")
+        return self
+
+    def _beside(self) -> Self:
+        if self.folder in (*schema.DATATYPES, "sourcedata", "derivatives", "code"):
+            raise ValueError("folder: `bids = false` wants a folder that BIDS has no use for")
+        return self
+
+    def rule(self) -> Rule:
+        return Rule(
+            name=self.name,
+            folder=self.folder,
+            suffix=self.suffix,
+            is_bids=self.bids,
+            when=tuple(_condition(keyword, said) for keyword, said in self.when.items()),
+            entities={name: _label(said) for name, said in self.entities.items()},
+            sidecar={key: _json(value) for key, value in self.sidecar.items()},
+            volumes=tuple(self.volumes),
+        )
+
+
+def _condition(keyword: str, said: str | bool | ConditionTable) -> Condition:
+    if isinstance(said, ConditionTable):
+        return said.condition(keyword)
+    if isinstance(said, bool):
+        return Condition(keyword, present=said)
+    return Condition(keyword, pattern=_compiled(said))
+
+
+def _label(said: str | NumberTable | WordsTable) -> Label:
+    return Label(said) if isinstance(said, str) else said.label()
+
+
+def _json(value: object) -> Json:
+    """TOML's dates are the only values that JSON has not."""
+    if isinstance(value, dict):
+        return {str(key): _json(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_json(one) for one in value]
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+class RulesFile(Part):
+    """A whole file. `defaults`: pacstream's own rules follow."""
+
+    defaults: bool = True
+    rules: list[RuleTable] = []
+
+
+def parse_rules(text: str, source: str = "rules") -> tuple[Rule, ...]:
+    """The rules that a file says, and after them the default ones. `source` names it in messages.
+
+    Raises RulesError with all problems, InputError for what is no TOML.
+    """
+    if len(text) > LONGEST:
+        raise InputError(f"{source}: is too long for a file of rules")
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        said = error if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
+        raise InputError(f"{source}: is not TOML: {said}") from None
+    try:
+        file = RulesFile.model_validate(content)
+    except ValidationError as error:
+        raise RulesError(source, problems_of(text, error)) from None
+    problems = _twice(text, file)
+    if problems:
+        raise RulesError(source, problems)
+    own = tuple(table.rule() for table in file.rules)
+    return own + (default_rules() if file.defaults else ())
+
+
+def load_rules(path: Path | None) -> tuple[Rule, ...]:
+    """Those of a file, or the default ones. Raises as `parse_rules`, InputError if unreadable."""
+    if path is None:
+        return default_rules()
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8") from None
+    return parse_rules(text, str(path))
+
+
+@functools.cache
+def default_rules() -> tuple[Rule, ...]:
+    text = files("pacstream_converter.bids").joinpath("defaults.toml").read_text("utf-8")
+    return parse_rules(f"defaults = false\n{text}", "defaults.toml")
+
+
+def _twice(text: str, file: RulesFile) -> list[str]:
+    """Rules of one name: a report could not tell them apart."""
+    first: dict[str, int] = {}
+    problems = []
+    for number, table in enumerate(file.rules):
+        here = ("rules", number, "name")
+        if table.name in first:
+            line = line_of(text, here)
+            problems.append(f"line {line}, {named(here)}: as in rules[{first[table.name]}] already")
+        first.setdefault(table.name, number + 1)
+    return problems

@@ -1,0 +1,251 @@
+"""From converted series to a BIDS data set: the whole use case."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import filecmp
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pacstream.archive import PART_SUFFIX, replacing
+from pacstream.errors import InputError, RejectedError
+from pacstream.messages import Series
+from pacstream.results import output_errors
+from pacstream_converter.bids import tables
+from pacstream_converter.bids.book import (
+    BOOK,
+    Entry,
+    State,
+    read_book,
+    write_book,
+    write_if_changed,
+    write_table,
+)
+from pacstream_converter.bids.facts import read_header, read_products
+from pacstream_converter.bids.fieldmaps import link_fieldmaps
+from pacstream_converter.bids.labels import Labels
+from pacstream_converter.bids.planning import ConvertedSeries, Item, assign, make_items
+from pacstream_converter.bids.required import missing
+from pacstream_converter.bids.rules import Json, Rule
+from pacstream_converter.bids.sidecars import asl_context, sidecar_of
+from pacstream_converter.cleaner import refuse_echoes
+
+Progress = Callable[[int, int], None]
+"""Told how many products of how many are in the data set."""
+
+EXTENSIONS = (".nii.gz", ".json", ".bval", ".bvec")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of the products of a run, by state; `incomplete` names what BIDS requires and the
+    header does not tell, with the number of images, `left_out` series and products by reason."""
+
+    products: int
+    states: Mapping[str, int]
+    incomplete: Mapping[str, int]
+    unmatched: tuple[str, ...]
+    left_out: Mapping[str, int]
+    book: Path = field(repr=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Every product is in the data set, in one place or another."""
+        return not self.left_out and sum(self.states.values()) == self.products
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is written for one item."""
+
+    item: Item
+    entry: Entry
+    sidecar: Mapping[str, Json]
+    context: Sequence[str] = ()
+
+
+def build_tree(
+    series: Sequence[ConvertedSeries],
+    root: Path,
+    rules: Sequence[Rule],
+    *,
+    title: str = "Images",
+    today: str = "",
+    progress: Progress = lambda done, total: None,
+) -> Result:
+    """Put the products of all series into the data set at `root`, and complete what is there.
+
+    May run again at any time, also with more or fewer series, and after a kill. Raises InputError
+    if `root` can't be a data set or another run is at work; RejectedError `output_not_writable`,
+    RetryLaterError `disk`. `today` dates the first entry of CHANGES.
+    """
+    with output_errors(), _alone(root):
+        return _Run(root, rules).run(series, title, today, progress)
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    _check(root)
+    lock = root / BOOK.parent / ".lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{root}: another run is writing this data set") from None
+        for part in root.rglob(f".*{PART_SUFFIX}"):
+            part.unlink(missing_ok=True)
+        yield
+
+
+def _check(root: Path) -> None:
+    """Raises InputError for a folder with other things in it."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is no folder")
+    if not root.is_dir() or (root / BOOK.parent).is_dir():
+        return
+    if any(not one.name.startswith(".") for one in root.iterdir()):
+        raise InputError(f"{root}: is neither empty nor a data set that pacstream has made")
+
+
+class _Run:
+    def __init__(self, root: Path, rules: Sequence[Rule]) -> None:
+        self._root = root
+        self._rules = rules
+        self._book = read_book(root)
+
+    def run(
+        self, series: Sequence[ConvertedSeries], title: str, today: str, progress: Progress
+    ) -> Result:
+        items, left_out = self._items(series)
+        contents = self._clean_contents(items, left_out)
+        before = dict(self._book)
+        self._book |= {one.item.source: one.entry for one in contents}
+        write_book(self._root, self._book)
+        progress(0, len(contents))
+        for number, one in enumerate(contents, start=1):
+            self._write(one)
+            progress(number, len(contents))
+        self._remove_moved(before)
+        self._write_tables(contents, title, today)
+        return self._result(contents, left_out)
+
+    def _items(self, series: Sequence[ConvertedSeries]) -> tuple[list[Item], Counter[str]]:
+        """Series whose originals or products can't be read are left out, with a reason."""
+        found, left_out = [], Counter[str]()
+        for one in series:
+            try:
+                header = read_header(one.originals)
+                found.append((one, header, read_products(one.named_images(), header)))
+            except RejectedError as error:
+                left_out[error.code] += 1
+        return make_items(found, self._rules, Labels(self._book.values())), left_out
+
+    def _contents(self, items: Sequence[Item]) -> list[_Content]:
+        entries = assign(items, self._book)
+        additions = link_fieldmaps(items, entries)
+        return [
+            _content(item, entries[item.source], additions.get(item.source, {})) for item in items
+        ]
+
+    def _clean_contents(self, items: Sequence[Item], left_out: Counter[str]) -> list[_Content]:
+        """Everything is known, and free of identifiers, before the first file is written. What is
+        not is left out, and nothing else refers to it."""
+        while True:
+            contents = self._contents(items)
+            clean = [one.item for one in contents if not _echoes(one)]
+            if len(clean) == len(items):
+                return contents
+            left_out["nifti_echo"] += len(items) - len(clean)
+            items = clean
+
+    def _write(self, one: _Content) -> None:
+        target = self._root / one.entry.target
+        product = one.item.product
+        for source in (*product.companions, product.image):
+            end = ".nii.gz" if source == product.image else source.suffix
+            _put(source, target.with_name(target.name + end))
+        text = json.dumps(one.sidecar, indent=1, ensure_ascii=False)
+        write_if_changed(target.with_name(f"{target.name}.json"), f"{text}\n".encode())
+        if one.context:
+            name = target.name.removesuffix("asl") + "aslcontext.tsv"
+            write_table(target.with_name(name), ["volume_type"], ([kind] for kind in one.context))
+
+    def _remove_moved(self, before: Mapping[str, Entry]) -> None:
+        """What other rules have put elsewhere is taken away, when it lies in its new place."""
+        targets = {entry.target for entry in self._book.values()}
+        for source, entry in before.items():
+            if entry.target not in targets:
+                for end in EXTENSIONS:
+                    (self._root / f"{entry.target}{end}").unlink(missing_ok=True)
+
+    def _write_tables(self, contents: Sequence[_Content], title: str, today: str) -> None:
+        items = [one.item for one in contents]
+        tables.write_participants(self._root, items)
+        tables.write_scans(self._root, items, self._book)
+        tables.write_ignored(self._root, self._book.values(), self._rules)
+        tables.write_description(self._root, title, today)
+
+    def _result(self, contents: Sequence[_Content], left_out: Counter[str]) -> Result:
+        entries = [one.entry for one in contents]
+        lacking = Counter(key for entry in entries for key in entry.missing.split())
+        return Result(
+            products=len(entries),
+            states=dict(Counter(str(entry.state) for entry in entries)),
+            incomplete=dict(sorted(lacking.items())),
+            unmatched=tuple(e.source for e in entries if e.state == State.UNMATCHED),
+            left_out=dict(left_out),
+            book=self._root / BOOK,
+        )
+
+
+def _content(item: Item, entry: Entry, additions: Mapping[str, Json]) -> _Content:
+    sidecar = sidecar_of(item, additions)
+    if item.kind is None or not item.kind.rule.is_bids:
+        return _Content(item, entry, sidecar)
+    rule = item.kind.rule
+    context = asl_context(rule.volumes, item.product.values)
+    files = {path.suffix for path in item.product.companions}
+    if context:
+        files.add("aslcontext.tsv")
+    entities = dict(item.kind.entities)
+    lacking = missing(rule.folder, rule.suffix, entities, sidecar, frozenset(files))
+    if lacking:
+        entry = replace(entry, state=State.INCOMPLETE, missing=" ".join(lacking))
+    return _Content(item, entry, sidecar, context)
+
+
+def _echoes(one: _Content) -> bool:
+    """Names, and what was added since the product was cleaned, are looked at as the product was."""
+    if not one.item.series.release:
+        return False
+    first = one.item.header.first
+    series = Series(
+        study_uid=first("StudyInstanceUID"),
+        series_uid=first("SeriesInstanceUID"),
+        patient_id=first("PatientID"),
+    )
+    try:
+        refuse_echoes(b"", {**one.sidecar, "": [one.entry.target, one.entry.source]}, series)
+    except RejectedError:
+        return True
+    return False
+
+
+def _put(source: Path, target: Path) -> None:
+    """A second name for the same content, or a copy where the file system has no such thing."""
+    if target.is_file() and (
+        source.samefile(target) or filecmp.cmp(source, target, shallow=False)
+    ):
+        return
+    with replacing(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
