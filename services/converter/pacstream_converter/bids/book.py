@@ -1,4 +1,4 @@
-"""Which product became which file: a table in the data set itself, so that what has a name keeps it.
+"""Which product became which file: a table in the data set, so that what has a name keeps it.
 
 It is written before the first file it names, and holds names of products, rules and files only.
 """

@@ -14,6 +14,7 @@ from typing import Any
 
 import nibabel
 import pydicom
+from nibabel.filebasedimages import ImageFileError
 from pydicom.dataset import Dataset
 
 from pacstream.errors import RejectedError, RetryLaterError
@@ -41,9 +42,7 @@ DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSeque
 MILLISECONDS = ("EchoTime", "InversionTime", "RepetitionTime")
 """Seconds in a sidecar, milliseconds in DICOM: rules speak DICOM's language."""
 
-FROM_SIDECAR = (
-    *("FlipAngle", "ImageType", "MRAcquisitionType", "PulseSequenceName"),
-)
+FROM_SIDECAR = (*("FlipAngle", "ImageType", "MRAcquisitionType", "PulseSequenceName"),)
 
 NESTED = (
     "SharedFunctionalGroupsSequence",
@@ -167,7 +166,7 @@ def _values_of_item(item: Dataset) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _own_values(dataset: Dataset) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for tag in dataset.keys():
+    for tag in sorted(dataset.keys()):
         try:
             element = dataset[tag]
             if not element.keyword or element.VR in NO_TEXT or element.is_empty:
@@ -257,7 +256,7 @@ def _geometry(image: Path) -> tuple[Sequence[int], Sequence[str | None]]:
     try:
         nifti = nibabel.load(image)
         return nifti.shape, nibabel.aff2axcodes(nifti.affine)
-    except (nibabel.filebasedimages.ImageFileError, EOFError, ValueError):
+    except (ImageFileError, EOFError, ValueError):
         raise RejectedError("a product is no NIfTI file", code="bad_nifti") from None
 
 

@@ -79,6 +79,7 @@ ALWAYS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("func", "bold"): ("RepetitionTime", "TaskName"),
     ("func", "phase"): ("Units",),
     ("perf", "asl"): ASL,
+    ("perf", "noRF"): ("EchoTime",),
     ("perf", "m0scan"): ("EchoTime", "IntendedFor", "RepetitionTimePreparation"),
     ("pet", "pet"): PET,
 }

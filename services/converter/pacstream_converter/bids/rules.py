@@ -62,8 +62,9 @@ def _number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class Label:
-    """Where an entity's value comes from: a word of the rule itself, chosen by what a header value
-    says, or a number in the header. No text of a header ever becomes part of a name."""
+    """Where an entity's value comes from: a word of the rule itself, chosen by the first
+    header value that says anything, or a number in the header. No text of a header ever becomes
+    part of a name."""
 
     literal: str = ""
     keywords: tuple[str, ...] = ()
@@ -71,15 +72,19 @@ class Label:
 
     def value(self, values: Values) -> str:
         """Letters and digits; empty if the header tells nothing."""
-        if not self.keywords:
-            return self.literal
-        found = [one for keyword in self.keywords for one in values.get(keyword, ())]
-        if self.words:
-            for word, pattern in self.words:
-                if any(pattern.search(one) for one in found):
-                    return word
-            return self.literal
-        return next((text for one in found if (text := number_label(one))), self.literal)
+        for keyword in self.keywords:
+            label = self._of(values.get(keyword, ()))
+            if label:
+                return label
+        return self.literal
+
+    def _of(self, found: Sequence[str]) -> str:
+        if not self.words:
+            return next((text for one in found if (text := number_label(one))), "")
+        for word, pattern in self.words:
+            if any(pattern.search(one) for one in found):
+                return word
+        return ""
 
 
 def number_label(text: str) -> str:

@@ -87,7 +87,14 @@ class Part(BaseModel):
 
 
 class ConditionTable(Part):
-    """`{ pattern = "mprage", absent = "localizer" }`, `{ least = 10 }`."""
+    """`"mprage"`, `true`, `{ pattern = "mprage", absent = "localizer" }`, `{ least = 10 }`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, said: object) -> object:
+        if isinstance(said, str):
+            return {"pattern": said}
+        return {"present": said} if isinstance(said, bool) else said
 
     pattern: Pattern | None = None
     absent: Pattern | None = None
@@ -116,25 +123,32 @@ class ConditionTable(Part):
         )
 
 
-class NumberTable(Part):
-    """`{ of = "EchoNumbers" }`: a number in the header."""
+class LabelTable(Part):
+    """`"rest"`, a number `{ of = "EchoNumbers" }`, or
+    `{ by = ["SeriesDescription"], words = { rest = "resting" }, default = "unknown" }`."""
 
-    of: Annotated[str, AfterValidator(_number_keyword)]
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, said: object) -> object:
+        return {"default": said} if isinstance(said, str) else said
 
-    def label(self) -> Label:
-        return Label(keywords=(self.of,))
+    of: Annotated[str, AfterValidator(_number_keyword)] | None = None
+    by: list[Keyword] = []
+    words: dict[Word, Pattern] = {}
+    default: Word | None = None
 
-
-class WordsTable(Part):
-    """`{ by = ["SeriesDescription"], words = { rest = "resting" }, default = "unknown" }`."""
-
-    by: list[Keyword] = Field(min_length=1)
-    words: dict[Word, Pattern] = Field(min_length=1)
-    default: Word | Literal[""] = ""
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if bool(self.by) != bool(self.words) or (self.of and self.by):
+            raise ValueError("a word, { of = ... }, or { by = [...], words = {...} }")
+        if not (self.of or self.by or self.default):
+            raise ValueError("an empty entity: give a word, { of = ... } or { by = [...], ... }")
+        return self
 
     def label(self) -> Label:
         words = tuple((word, _compiled(pattern)) for word, pattern in self.words.items())
-        return Label(self.default, tuple(self.by), words)
+        keywords = (self.of,) if self.of else tuple(self.by)
+        return Label(self.default or "", keywords, words)
 
 
 class RuleTable(Part):
@@ -144,8 +158,8 @@ class RuleTable(Part):
     folder: str = Field(pattern=r"^[a-z][a-z0-9]{0,31}$")
     suffix: Word
     bids: bool = True
-    when: dict[Keyword, Pattern | bool | ConditionTable] = Field(min_length=1)
-    entities: dict[str, Word | NumberTable | WordsTable] = {}
+    when: dict[Keyword, ConditionTable] = Field(min_length=1)
+    entities: dict[str, LabelTable] = {}
     sidecar: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,64}$")], object] = {}
     volumes: list[Literal["control", "label", "m0scan", "deltam", "cbf"]] = []
 
@@ -188,23 +202,11 @@ class RuleTable(Part):
             folder=self.folder,
             suffix=self.suffix,
             is_bids=self.bids,
-            when=tuple(_condition(keyword, said) for keyword, said in self.when.items()),
-            entities={name: _label(said) for name, said in self.entities.items()},
+            when=tuple(said.condition(keyword) for keyword, said in self.when.items()),
+            entities={name: said.label() for name, said in self.entities.items()},
             sidecar={key: _json(value) for key, value in self.sidecar.items()},
             volumes=tuple(self.volumes),
         )
-
-
-def _condition(keyword: str, said: str | bool | ConditionTable) -> Condition:
-    if isinstance(said, ConditionTable):
-        return said.condition(keyword)
-    if isinstance(said, bool):
-        return Condition(keyword, present=said)
-    return Condition(keyword, pattern=_compiled(said))
-
-
-def _label(said: str | NumberTable | WordsTable) -> Label:
-    return Label(said) if isinstance(said, str) else said.label()
 
 
 def _json(value: object) -> Json:

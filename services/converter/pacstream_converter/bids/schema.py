@@ -7,14 +7,11 @@ from collections.abc import Mapping
 
 from bidsschematools.schema import load_schema
 
+VERSION = "1.11.1"
+"""Of the specification; what is taken from the schema is the same in this and later ones."""
+
 DATATYPES = ("anat", "dwi", "fmap", "func", "perf", "pet")
 """The folders for data that a conversion gives."""
-
-
-@functools.cache
-def version() -> str:
-    """Of the specification."""
-    return str(load_schema().bids_version)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Files about the data set: who takes part, when what was acquired, what the validator leaves out."""
+"""Files about the data set: who takes part, what was acquired when, what is not to be validated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dcm2niix
 
@@ -118,7 +119,7 @@ def age_of(header: Header) -> float | None:
 
 
 def write_scans(root: Path, items: Sequence[Item], book: Mapping[str, Entry]) -> None:
-    """For each session the table of its images: what is there stays, what moved has its new name."""
+    """For each session the table of its images: what is there stays, what moved is renamed."""
     times: dict[str, dict[str, str]] = defaultdict(dict)
     folders: set[tuple[str, str]] = set()
     for item in items:
@@ -170,7 +171,7 @@ def write_ignored(root: Path, entries: Iterable[Entry], rules: Sequence[Rule]) -
     lines: set[str] = set()
     for entry in entries:
         if entry.state == State.BESIDE:
-            lines.add(f"{entry.target.split('/')[2]}/")
+            lines.add(f"/sub-*/ses-*/{entry.target.split('/')[2]}")
         elif entry.state == State.INCOMPLETE:
             lines.add(f"/{entry.target}.*")
             if entry.target.endswith("_asl"):
@@ -189,10 +190,12 @@ def write_description(root: Path, title: str, today: str) -> None:
     Raises InputError if dataset_description.json is no JSON object.
     """
     path = root / "dataset_description.json"
-    told = _read_description(path) if path.is_file() else {"Name": title, "DatasetType": "raw"}
+    told: dict[str, Any] = {"Name": title, "DatasetType": "raw"}
+    if path.is_file():
+        told = _read_description(path)
     others = [one for one in told.get("GeneratedBy", []) if one.get("Name") not in TOOLS]
     told |= {
-        "BIDSVersion": schema.version(),
+        "BIDSVersion": schema.VERSION,
         "GeneratedBy": [*others, *({"Name": n, "Version": v} for n, v in TOOLS.items())],
     }
     write_if_changed(path, f"{json.dumps(told, indent=1, ensure_ascii=False)}\n".encode())
@@ -203,7 +206,7 @@ def write_description(root: Path, title: str, today: str) -> None:
 TOOLS = {"pacstream": __version__, "dcm2niix": dcm2niix.__version__}
 
 
-def _read_description(path: Path) -> dict[str, list[dict[str, str]]]:
+def _read_description(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text("utf-8"))
     except ValueError:

@@ -180,7 +180,7 @@ class _Run:
     def _remove_moved(self, before: Mapping[str, Entry]) -> None:
         """What other rules have put elsewhere is taken away, when it lies in its new place."""
         targets = {entry.target for entry in self._book.values()}
-        for source, entry in before.items():
+        for entry in before.values():
             if entry.target not in targets:
                 for end in EXTENSIONS:
                     (self._root / f"{entry.target}{end}").unlink(missing_ok=True)
@@ -240,9 +240,7 @@ def _echoes(one: _Content) -> bool:
 
 def _put(source: Path, target: Path) -> None:
     """A second name for the same content, or a copy where the file system has no such thing."""
-    if target.is_file() and (
-        source.samefile(target) or filecmp.cmp(source, target, shallow=False)
-    ):
+    if target.is_file() and (source.samefile(target) or filecmp.cmp(source, target, shallow=False)):
         return
     with replacing(target) as part:
         try:
