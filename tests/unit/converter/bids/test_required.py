@@ -68,7 +68,11 @@ def test_what_is_not_there_is_missing(
 
 
 def test_labelling_asks_for_what_its_kind_needs() -> None:
-    told: dict[str, Json] = {"ArterialSpinLabelingType": "PASL", "BolusCutOffFlag": True, "M0Type": "Estimate"}
+    told: dict[str, Json] = {
+        "ArterialSpinLabelingType": "PASL",
+        "BolusCutOffFlag": True,
+        "M0Type": "Estimate",
+    }
     lacking = missing("perf", "asl", {}, told, frozenset())
     assert {"BolusCutOffDelayTime", "M0Estimate", "aslcontext.tsv"} <= set(lacking)
     assert "LabelingDuration" not in lacking
