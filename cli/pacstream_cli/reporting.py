@@ -75,6 +75,10 @@ def stages(status: View) -> list[tuple[str, int, int]]:
         found.append(("series converted", status["converted"], known))
     if actions["save"]:
         found.append(("series saved", status["exported"], known))
+    steps = status["afterwards"]
+    if steps:
+        ended = sum(one["state"] not in ("waiting", "running") for one in steps)
+        found.append(("batch actions", ended, len(steps)))
     found.append(("series ended", known - series.get("pending", 0), known))
     return found
 
@@ -195,8 +199,17 @@ def print_report(report: View, console: Console) -> None:
             remark(row),
         )
     console.print(table)
+    for step in report["afterwards"]:
+        console.print(f"  {action_line(step)}", soft_wrap=True)
     for place in places(report):
         console.print(f"  {place}", soft_wrap=True)
+
+
+def action_line(step: View) -> str:
+    """`dicomdir: done (in 12, out 12)`."""
+    counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in step["counts"].items())
+    words = " ".join(filter(None, (step["state"], step["reason"])))
+    return f"{step['action'].replace('_', ' ')}: {words}{f' ({counts})' if counts else ''}"
 
 
 def row_state(row: View) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from pacstream.errors import InputError
 from pacstream.messages import Actions, Batch, QueryRequested
 from pacstream.pseudonyms import PROJECT
+from pacstream_cli.batch_actions import batch_actions
 from pacstream_cli.config import PacsConfig, read_config
 from pacstream_cli.deid_profile import check_feasible, dates_of
 from pacstream_cli.given_names import with_names
@@ -113,6 +114,7 @@ def prepare_plan(wishes: Wishes, data: Path) -> Submission:
         refresh=wishes.refresh,
         pacsman_names=wishes.pacsman_names,
         name=wishes.queryfile.name,
+        afterwards=batch_actions(wishes.actions),
     )
     return Submission(batch, queries, config, profile)
 

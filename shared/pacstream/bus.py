@@ -295,7 +295,7 @@ def work_failed(queue: str, properties: Envelope, body: dict[str, Any], reason: 
     order = body.get("order", body)
     series = order.get("series") if isinstance(order, dict) else None
     subject = series if isinstance(series, dict) else body
-    row, series_uid = body.get("row"), subject.get("series_uid")
+    row, series_uid, step = body.get("row"), subject.get("series_uid"), body.get("step")
     return WorkFailed(
         batch_id=properties.correlation_id,
         queue=queue,
@@ -304,6 +304,7 @@ def work_failed(queue: str, properties: Envelope, body: dict[str, Any], reason: 
         reason=reason,
         row=row if isinstance(row, int) else None,
         series_uid=series_uid if isinstance(series_uid, str) else "",
+        step=step if isinstance(step, int) else None,
     )
 
 

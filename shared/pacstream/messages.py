@@ -125,6 +125,15 @@ class Dates(StrEnum):
 BATCH_ID = r"^[A-Za-z0-9-]{4,40}$"
 """It is part of paths in the trusted zone."""
 
+ActionName = Literal["info_table", "bids", "karnak", "dicomdir", "export"]
+
+
+class BatchAction(Part):
+    """What is to be done once with all that a batch has delivered. No secrets: it is on the bus."""
+
+    name: ActionName
+    options: dict[str, str] = Field(default_factory=dict)
+
 
 class Batch(Part):
     """One submitted CSV."""
@@ -149,6 +158,9 @@ class Batch(Part):
     profile: ProfileDigest = ""
     key_id: KeyId = ""
     dates: Dates = Dates.SHIFTED
+    afterwards: tuple[BatchAction, ...] = Field(
+        default=(), description="done in this order when every series has its last state"
+    )
 
 
 class Series(Part):
@@ -401,6 +413,29 @@ class SeriesConverted(Message):
     )
 
 
+class ActionRequested(Message):
+    """A batch action is to be done, or gone on with. `step` is its place in Batch.afterwards."""
+
+    topic = "action.requested"
+    batch_id: str = Field(pattern=BATCH_ID)
+    step: int = Field(ge=0)
+    part: int = Field(default=0, ge=0, description="grows whenever the action is asked for again")
+    action: BatchAction
+    manifest: str = Field(description="path in the trusted zone: what the batch has delivered")
+
+
+class ActionFinished(Message):
+    """A batch action has come to an end, or to the end of the time that one message may take."""
+
+    topic = "action.finished"
+    batch_id: str
+    step: int
+    part: int
+    state: Literal["done", "failed", "going_on"]
+    reason: str = ""
+    counts: dict[str, int] = Field(default_factory=dict, description="what went in, out, aside")
+
+
 class WorkFailed(Message):
     """A message became a dead letter: `queue` has it, `reason` is a code, never a value."""
 
@@ -412,6 +447,7 @@ class WorkFailed(Message):
     reason: str
     row: int | None = None
     series_uid: str = ""
+    step: int | None = None
 
 
 class SeriesComplete(Message):
@@ -452,6 +488,8 @@ MESSAGES: tuple[type[Message], ...] = (
     InfoWritten,
     SeriesExported,
     SeriesConverted,
+    ActionRequested,
+    ActionFinished,
     WorkFailed,
     SeriesComplete,
     BatchFinished,

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pacstream.messages import (
+    ActionFinished,
+    ActionName,
+    ActionRequested,
     DeidentifyRequested,
     InfoRequested,
     InfoWritten,
@@ -40,8 +43,8 @@ SUBSCRIPTIONS: dict[str, tuple[type[Message], ...]] = {
     "query": (QueryRequested, ListingRequested),
     "retrieve": (SeriesRequested,),
     "anonymizer": (InstancesReceived, DeidentifyRequested),
-    "converter": (SeriesReceived,),
-    "exporter": (SeriesReceived, InfoRequested),
+    "converter": (SeriesReceived, ActionRequested),
+    "exporter": (SeriesReceived, InfoRequested, ActionRequested),
     "ledger": (
         QueryRequested,
         SeriesFound,
@@ -54,10 +57,20 @@ SUBSCRIPTIONS: dict[str, tuple[type[Message], ...]] = {
         InfoWritten,
         SeriesExported,
         SeriesConverted,
+        ActionFinished,
         WorkFailed,
     ),
 }
 """Which service consumes what. The store SCP and the CLI only publish."""
+
+ACTION_SERVICE: dict[ActionName, str] = {
+    "info_table": "exporter",
+    "bids": "converter",
+    "karnak": "exporter",
+    "dicomdir": "exporter",
+    "export": "exporter",
+}
+"""Who does which batch action. The others see the request and leave it."""
 
 SINGLE_ACTIVE = frozenset({"retrieve.series.requested"})
 """One consumer at a time, so that the limits that protect a PACS hold over all replicas."""

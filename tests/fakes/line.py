@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pacstream.messages import (
+    ActionFinished,
+    ActionRequested,
     Actions,
     Batch,
     BatchFinished,
@@ -76,6 +78,7 @@ class FakeLine:
     `lose[uid]`: how often a C-MOVE leaves the instance out while reporting success; `withhold`:
     UIDs that de-identification keeps back. `there` is what the destination of a --move has,
     `unlisted[uid]`: how many of its lists leave the instance out; `no_list`: why it lists nothing.
+    `parts[name]`: how many messages a batch action takes; `broken`: the name of one that fails.
     """
 
     batch: Batch
@@ -90,6 +93,9 @@ class FakeLine:
     no_list: str = ""
     listings: list[ListingRequested] = field(default_factory=list)
     finished: list[BatchFinished] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
+    broken: str = ""
+    asked: list[ActionRequested] = field(default_factory=list)
 
     def present(self, series_uid: str) -> set[str]:
         return set(self.archive.get(series_uid, ()))
@@ -114,6 +120,8 @@ class FakeLine:
         elif isinstance(message, InfoRequested):
             uid = message.order.series.series_uid
             yield InfoWritten(batch_id=message.batch_id, series_uid=uid)
+        elif isinstance(message, ActionRequested):
+            yield self._act(message)
         elif isinstance(message, BatchFinished):
             self.finished.append(message)
 
@@ -175,6 +183,21 @@ class FakeLine:
             number=request.number,
             instances=() if self.no_list else tuple(listed),
             reason=self.no_list,
+        )
+
+    def _act(self, request: ActionRequested) -> ActionFinished:
+        self.asked.append(request)
+        name = request.action.name
+        left = self.parts.get(name, 1) - 1
+        self.parts[name] = max(left, 1)
+        failed = name == self.broken
+        return ActionFinished(
+            batch_id=request.batch_id,
+            step=request.step,
+            part=request.part,
+            state="failed" if failed else "going_on" if left > 0 else "done",
+            reason="test" if failed else "",
+            counts={"in": len(self.asked)},
         )
 
     def _deidentify(self, order: Order, instances: tuple[str, ...]) -> Iterator[Message]:

@@ -12,8 +12,11 @@ from pydantic import ValidationError
 from pacstream.envelope import envelope
 from pacstream.messages import (
     MESSAGES,
+    ActionFinished,
+    ActionRequested,
     Actions,
     Batch,
+    BatchAction,
     BatchFinished,
     Dates,
     DeidentifyRequested,
@@ -46,6 +49,7 @@ GOLDEN = Path(__file__).parent / "golden" / "messages.json"
 
 PACS = PacsNode(address="pacs.example", port=104, called_aet="PACS", calling_aet="US")
 ACTIONS = Actions(save=True, anonymize=True)
+AFTERWARDS = BatchAction(name="karnak", options={"album": "A"})
 SERIES = Series(study_uid="1.2.3", series_uid="1.2.3.4", patient_id="P", number="7", modality="MR")
 BATCH = Batch(
     batch_id="20260101-000000-abcdef",
@@ -59,6 +63,7 @@ BATCH = Batch(
     profile="ab" * 32,
     key_id="2",
     dates=Dates.REMOVED,
+    afterwards=(AFTERWARDS,),
 )
 ORDER = Order(
     batch_id=BATCH.batch_id,
@@ -111,6 +116,8 @@ EXAMPLES: tuple[Message, ...] = (
         slices_missing=1,
         excluded={"structured_report": 1},
     ),
+    ActionRequested(**ID, step=0, part=1, action=AFTERWARDS, manifest="state/batches/m.jsonl"),
+    ActionFinished(**ID, step=0, part=1, state="failed", reason="x", counts={"in": 2}),
     WorkFailed(**KEY, queue="query.query.requested", failed_topic="query.requested", reason="x"),
     SeriesComplete(**KEY, state="complete"),
     BatchFinished(**ID, delivered=True, series={"complete": 1}, rows={"answered": 2}),

@@ -42,13 +42,18 @@ def info_table(attributes: Mapping[str, str]) -> str:
     return text.getvalue()
 
 
+def info_path(order: Order) -> Path:
+    """`<series folder>.csv`. Raises ZoneError."""
+    folder = originals_folder(order)
+    return folder.with_name(f"{folder.name}.csv")
+
+
 def write_info(order: Order, attributes: Mapping[str, str]) -> Path:
     """Write `<series folder>.csv` (UTF-8) beside the series folder.
 
     Raises RejectedError `output_not_writable`, RetryLaterError `disk`, ZoneError.
     """
-    folder = originals_folder(order)
-    target = folder.with_name(f"{folder.name}.csv")
+    target = info_path(order)
     with output_errors():
         write_atomically(target, info_table(attributes).encode("utf-8"))
     return target

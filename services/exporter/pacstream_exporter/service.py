@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pacstream.archive import Archive
+from pacstream.batch_action import run_in_child
 from pacstream.bus import Service, subscribes_to
-from pacstream.messages import InfoRequested, InfoWritten, SeriesExported, SeriesReceived
+from pacstream.messages import (
+    ActionRequested,
+    InfoRequested,
+    InfoWritten,
+    SeriesExported,
+    SeriesReceived,
+)
 from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
+from pacstream.topology import ACTION_SERVICE
 from pacstream_exporter.info import write_info
 from pacstream_exporter.originals import export_originals
 
@@ -36,3 +44,8 @@ class ExporterService(Service):
         self.emit(
             InfoWritten(batch_id=message.batch_id, series_uid=message.order.series.series_uid)
         )
+
+    @subscribes_to(ActionRequested)
+    def on_action_requested(self, message: ActionRequested) -> None:
+        if ACTION_SERVICE[message.action.name] == self.name:
+            self.emit(run_in_child("pacstream_exporter", message, ARCHIVE))

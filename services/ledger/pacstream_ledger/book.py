@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from pacstream.manifest import SeriesResult
 from pacstream.messages import MESSAGES, Batch, Message, Order
 from pacstream_ledger.accounts import here_for, recount
 from pacstream_ledger.gate import Gate
@@ -37,6 +38,7 @@ from pacstream_ledger.schema import (
     RECEIVED,
     ROWS,
 )
+from pacstream_ledger.steps import begin_again
 from pacstream_ledger.throttle import Throttle
 
 CLASS_OF = {message.topic: message for message in MESSAGES}
@@ -96,13 +98,19 @@ def _nothing(batch_id: str) -> None:
     """Nobody has to be told that a batch is cancelled."""
 
 
+def _no_manifest(batch: Batch, series: Iterable[SeriesResult]) -> str:
+    """There is no trusted zone to write it to."""
+    return ""
+
+
 class Book:
     """The one writer of the database behind `engine`.
 
     `present(series_uid)` tells which instances lie in the archive, `cancel(batch_id)` tells the
-    other services that a batch is cancelled. `rounds`: how often missing instances are asked for
-    again, `round_pause_s`: the first pause before that (it doubles). `throttle`: the limits of a
-    PACS for which nobody has set any.
+    other services that a batch is cancelled, `keep_manifest` writes down what a batch has delivered
+    and gives the path. `rounds`: how often missing instances are asked for again, `round_pause_s`:
+    the first pause before that (it doubles). `throttle`: the limits of a PACS for which nobody has
+    set any.
     """
 
     def __init__(
@@ -111,6 +119,7 @@ class Book:
         present: Callable[[str], set[str]],
         *,
         cancel: Callable[[str], None] = _nothing,
+        keep_manifest: Callable[[Batch, Iterable[SeriesResult]], str] = _no_manifest,
         disk_is_low: Callable[[], bool] = lambda: False,
         throttle: Throttle | None = None,
         rounds: int = 3,
@@ -120,6 +129,7 @@ class Book:
         self.engine = engine
         self.present = present
         self.cancel = cancel
+        self.keep_manifest = keep_manifest
         self.rounds = rounds
         self.round_pause_s = round_pause_s
         self.clock = clock
@@ -307,8 +317,10 @@ class Book:
         add_row(db, batch_id, row, cancelled=self.control(db, batch_id) == "cancelled")
 
     def reopen(self, db: Connection, batch_id: str) -> None:
-        """A finished batch has a new series: a dead letter was replayed."""
+        """The batch has something new to deliver: a series, or what a dead letter was about."""
         db.execute(REOPEN, {"the_batch": batch_id})
+        if self.require_batch(db, batch_id).afterwards:
+            begin_again(db, batch_id)
 
     def states(self, db: Connection, table: Any, batch_id: str) -> dict[str, int]:
         query = (

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from pacstream.messages import (
+    ActionFinished,
     Batch,
     InfoRequested,
     InfoWritten,
@@ -31,6 +32,7 @@ from pacstream.messages import (
     SeriesMoved,
     WorkFailed,
 )
+from pacstream.topology import ACTION_SERVICE
 from pacstream_ledger.book import CLASS_OF
 from pacstream_ledger.naming import place_order
 from pacstream_ledger.retrieval import Retrieval
@@ -46,6 +48,7 @@ from pacstream_ledger.schema import (
     put,
 )
 from pacstream_ledger.states import LISTED, UNDER_WAY
+from pacstream_ledger.steps import fail_step, open_steps, take_end
 from pacstream_ledger.subjects import CONFLICT, refusal
 from pacstream_ledger.throttle import pacs_key, release_cost
 
@@ -99,6 +102,7 @@ class Ledger(Retrieval):
                 virtual_time=self.gate.row(db, pacs).virtual_time + release_cost(batch.priority),
             )
         )
+        open_steps(db, batch)
         self._unpark(db, batch.batch_id)
 
     def _unpark(self, db: Connection, batch_id: str) -> None:
@@ -279,10 +283,27 @@ class Ledger(Retrieval):
             self.change(db, order, **values)
             self.settle(db, self.require_batch(db, batch_id), series_uid)
 
+    def _on_action_finished(self, db: Connection, message: ActionFinished) -> None:
+        step = take_end(db, message)
+        if step is not None:
+            self.ask_for_action(db, self.require_batch(db, message.batch_id), step)
+        self.finish_if_done(db, message.batch_id)
+
+    def _fail_action(self, db: Connection, message: WorkFailed, step: int) -> None:
+        """Both services that do batch actions see each request; only the one's failure counts."""
+        afterwards = self.require_batch(db, message.batch_id).afterwards
+        service = message.queue.partition(".")[0]
+        if step < len(afterwards) and ACTION_SERVICE[afterwards[step].name] == service:
+            fail_step(db, message.batch_id, step, message.reason)
+            self.finish_if_done(db, message.batch_id)
+
     def _on_work_failed(self, db: Connection, message: WorkFailed) -> None:
         """A dead letter: the row or the series that it was about has failed, by name."""
         service = message.queue.partition(".")[0]
         reason = f"{service}:{message.reason}"
+        if message.step is not None:
+            self._fail_action(db, message, message.step)
+            return
         if message.row is not None:
             self._fail_row(db, message, message.row, reason)
             return
@@ -327,5 +348,6 @@ class Ledger(Retrieval):
         InfoWritten: _on_info_written,
         SeriesExported: _on_exported,
         SeriesConverted: _on_converted,
+        ActionFinished: _on_action_finished,
         WorkFailed: _on_work_failed,
     }

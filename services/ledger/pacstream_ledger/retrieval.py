@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, update
 
 from pacstream.messages import (
+    ActionRequested,
     Batch,
     BatchFinished,
     DeidentifyRequested,
@@ -25,6 +26,7 @@ from pacstream.messages import (
     SeriesReceived,
     SeriesRequested,
 )
+from pacstream_ledger import steps
 from pacstream_ledger.breaker import NOT_TRIED
 from pacstream_ledger.delivery import FINE, HOPELESS, Delivery
 from pacstream_ledger.gate import is_empty_success
@@ -325,7 +327,10 @@ class Retrieval(Delivery):
         if not cancelled and sum(rows.values()) < batch.rows:
             return
         bad_rows = rows.get("failed") or rows.get("cancelled")
+        if batch.afterwards and not self._afterwards(db, batch, cancelled):
+            return
         delivered = not cancelled and not bad_rows and set(series) <= {"complete"}
+        delivered = delivered and steps.all_done(db, batch_id)
         done = db.execute(
             update(BATCHES)
             .where(BATCHES.c.batch_id == batch_id, BATCHES.c.finished_at.is_(None))
@@ -336,6 +341,25 @@ class Retrieval(Delivery):
                 batch_id=batch_id, delivered=delivered, series=series, rows=rows
             )
             self.send(db, finished)
+
+    def _afterwards(self, db: Connection, batch: Batch, cancelled: bool) -> bool:
+        """Whether all batch actions have ended; the next one is asked for."""
+        step = steps.next_step(db, batch.batch_id, cancelled=cancelled)
+        if step is not None:
+            self.ask_for_action(db, batch, step)
+        return steps.all_ended(db, batch.batch_id)
+
+    def ask_for_action(self, db: Connection, batch: Batch, step: Row[Any]) -> None:
+        self.send(
+            db,
+            ActionRequested(
+                batch_id=batch.batch_id,
+                step=step.step,
+                part=step.part,
+                action=batch.afterwards[step.step],
+                manifest=self.keep_manifest(batch, steps.results(db, batch)),
+            ),
+        )
 
 
 def _last_reason(moved: SeriesMoved) -> str:

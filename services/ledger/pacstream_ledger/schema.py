@@ -48,6 +48,19 @@ BATCHES = Table(
 )
 """`control`: running, paused, cancelled. `virtual_time`: the batch's share of its PACS so far."""
 
+STEPS = Table(
+    "steps",
+    METADATA,
+    Column("batch_id", String(40), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("state", String(12), nullable=False),
+    Column("part", Integer, nullable=False, default=0),
+    Column("reason", String(200), nullable=False, default=""),
+    Column("counts", Text, nullable=False, default="{}"),
+)
+"""The batch actions that follow when all series have ended. `state`: waiting, running; then done,
+failed, skipped (one before it has failed) or cancelled."""
+
 ROWS = Table(
     "rows",
     METADATA,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pacstream.archive import Archive
@@ -12,6 +13,7 @@ from pacstream.bus import Service, answers_http, every
 from pacstream.disk import Watermark
 from pacstream.errors import InputError
 from pacstream.gathering import gathers
+from pacstream.manifest import write_manifest
 from pacstream.messages import Message
 from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
@@ -32,6 +34,7 @@ LEDGER = Ledger(
     open_database(SETTINGS.database_url),
     ARCHIVE.instances,
     cancel=ARCHIVE.cancel,
+    keep_manifest=partial(write_manifest, ARCHIVE),
     disk_is_low=Watermark(
         SETTINGS.data,
         percent=SETTINGS.disk_low_percent,

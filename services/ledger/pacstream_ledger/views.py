@@ -17,6 +17,7 @@ from pacstream_ledger.accounts import (
     totals,
 )
 from pacstream_ledger.schema import BATCHES, DELIVERED, EXPECTED, ORDERS, RECEIVED, ROW_SERIES, ROWS
+from pacstream_ledger.steps import steps_of
 
 View = dict[str, Any]
 
@@ -138,7 +139,21 @@ def _summary(db: Connection, row: Row[Any]) -> View:
         "instances": totals(db, batch),
         "converted": _with_any(db, ORDERS.c.conversion, batch.batch_id),
         "exported": _with_any(db, ORDERS.c.exported, batch.batch_id),
+        "afterwards": _afterwards(db, batch),
     }
+
+
+def _afterwards(db: Connection, batch: Batch) -> list[View]:
+    rows = steps_of(db, batch.batch_id) if batch.afterwards else []
+    return [
+        {
+            "action": batch.afterwards[row.step].name,
+            "state": row.state,
+            "reason": row.reason,
+            "counts": json.loads(row.counts),
+        }
+        for row in rows
+    ]
 
 
 def _with_any(db: Connection, column: Any, batch_id: str) -> int:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from pacstream_cli.reporting import (
+    action_line,
     exit_code,
     print_report,
     remark,
@@ -46,6 +47,7 @@ def status(**changes: object) -> View:
         },
         "exported": 1,
         "converted": 0,
+        "afterwards": [],
     }
     return {**view, **changes}
 
@@ -98,6 +100,15 @@ def test_the_state_of_a_batch_is_told_with_why_it_waits(
 def test_only_a_delivered_batch_ends_with_0() -> None:
     assert exit_code(status(delivered=True)) == 0
     assert exit_code(status(control="cancelled")) == 3
+
+
+def test_batch_actions_are_counted_and_told() -> None:
+    done = {"action": "info_table", "state": "done", "reason": "", "counts": {"left_out": 2}}
+    failed = {"action": "export", "state": "failed", "reason": "refused", "counts": {}}
+    steps = [done, failed, {**failed, "state": "waiting", "reason": ""}]
+    assert ("batch actions", 2, 3) in stages(status(afterwards=steps))
+    assert action_line(done) == "info table: done (left out 2)"
+    assert action_line(failed) == "export: failed refused"
 
 
 def test_cancelled_rows_count_as_answered() -> None:

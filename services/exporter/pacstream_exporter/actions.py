@@ -1,0 +1,13 @@
+"""The exporter's batch actions; `python -m pacstream_exporter.actions REQUEST ANSWER`."""
+
+from __future__ import annotations
+
+from pacstream.batch_action import Action, serve
+from pacstream_exporter.info_table import write_info_table
+
+ACTIONS: dict[str, Action] = {
+    "info_table": write_info_table,
+}
+
+if __name__ == "__main__":
+    serve("exporter", ACTIONS)
