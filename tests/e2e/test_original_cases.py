@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
+import pyarrow.parquet
 import pydicom
 import pytest
 
@@ -112,5 +114,20 @@ def test_info_alone_writes_a_table_a_series_and_retrieves_nothing(
     batch_id = line.submit(tmp_path, orthanc, rows, "--info")
     assert line.wait(batch_id) == 0, line.report(batch_id)
     assert originals(tmp_path / "out") == []
-    tables = list((tmp_path / "out").rglob("*.csv"))
+    tables = list((tmp_path / "out").glob("sub-*/ses-*/*.csv"))
     assert len(tables) == len(manifest.series(data.ROSALIND.patient_id))
+
+
+def test_a_batch_with_info_ends_with_one_table_of_all_its_series(
+    line: Line, orthanc: Pacs, manifest: Manifest, tmp_path: Path
+) -> None:
+    patients = (data.ROSALIND.patient_id, data.AMARA.patient_id)
+    batch_id = line.submit(tmp_path, orthanc, [{"PatientID": one} for one in patients], "--info")
+    assert line.wait(batch_id) == 0, line.report(batch_id)
+    rows = pyarrow.parquet.read_table(tmp_path / "out" / f"{batch_id}.parquet").to_pylist()
+    series = {uid for patient in patients for uid in manifest.series(patient)}
+    assert {row["SeriesInstanceUID"] for row in rows} == series
+    with (tmp_path / "out" / f"{batch_id}.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file)) == rows
+    (action,) = line.report(batch_id)["afterwards"]
+    assert (action["action"], action["state"]) == ("info_table", "done")

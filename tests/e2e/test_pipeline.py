@@ -126,7 +126,7 @@ def test_each_series_has_its_info_table_and_its_nifti(
 ) -> None:
     series = {instance.series_uid for instance in wanted(manifest)}
     out = batch["out"]
-    tables = [path for path in out.rglob("*.csv") if path.is_file()]
+    tables = [path for path in out.glob("sub-*/ses-*/*.csv") if path.is_file()]
     assert len(tables) == len(series)
     assert all(path.with_suffix("").is_dir() for path in tables)
     volumes = list((out / "release").rglob("*.nii.gz"))
