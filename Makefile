@@ -3,7 +3,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-for-tests demo test check lint types imports tests test-slow fuzz unit format clean
+.PHONY: help install install-for-tests demo test check lint types imports tests test-slow test-k8s fuzz unit format clean
 .PHONY: bench-query bench-retrieve bench-receive bench-pipeline bench-stages bench-anonymize
 
 help: ## list the targets
@@ -38,6 +38,9 @@ tests: ## all tests that do not take minutes
 
 test-slow: ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-k8s: ## the manifests on a real cluster (needs a rig: RIG=<folder>, else ../shared/rig)
+	$(BIN)/python -m pytest tests/k8s -m k8s -x -rs
 
 fuzz: ## COUNT (1,000,000) random PDU streams of a SEED (1) against the store SCP
 	$(BIN)/python -m tests.unit.store_scp.fuzzing --count $(or $(COUNT),1000000) --seed $(or $(SEED),1)

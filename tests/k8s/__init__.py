@@ -1,0 +1,1 @@
+"""The manifests on a real cluster of one node: `make test-k8s`."""

@@ -1,0 +1,88 @@
+"""The overlay `single-node` on a real cluster: batches that pods are taken away from.
+
+Each ends complete, with the results that the same batch has on one machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.k8s.cluster import PACS, Cluster, until
+from tests.k8s.conftest import FLAGS, Results, results_in
+from tests.k8s.rig import ROOT
+
+pytestmark = pytest.mark.k8s
+
+SLOW, FAST = "8", "none"
+"""Instances per second, so that there is a middle of a batch; and as fast as it goes."""
+
+
+def throttled(cluster: Cluster, rate: str) -> None:
+    cluster.cli("throttle", "set", "--pacs", PACS, "--instances-per-second", rate)
+
+
+def has_ended_well(cluster: Cluster, name: str, batch_id: str, here: Results) -> None:
+    until(lambda: cluster.job_state(name), f"the end of job {name}", 400)
+    report = cluster.report(batch_id)
+    assert report["delivered"] is True, json.dumps(report["series"], indent=1)[:4000]
+    assert cluster.job_state(name) == "Complete"
+    there = results_in(cluster.fetch(name))
+    assert there.released == here.released
+    assert there.volumes == here.volumes
+    assert there.originals == here.originals
+
+
+@pytest.mark.timeout(1500)
+def test_a_pod_of_each_service_may_go_in_the_middle_of_a_batch(
+    cluster: Cluster, here: Results, queries: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    throttled(cluster, SLOW)
+    batch = cluster.submit("a", queries, *FLAGS)
+    until(lambda: cluster.received(batch) > 0, "the first instance")
+    drains = {name: cluster.drain_s(name) for name in cluster.deployments()}
+    assert 0 < cluster.received(batch) < len(here.originals), "the batch had no middle left"
+    has_ended_well(cluster, "a", batch, here)
+    with capsys.disabled():
+        told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in sorted(drains.items()))
+        sys.stdout.write(f"\ndrained in: {told}\n")
+
+
+@pytest.mark.timeout(900)
+def test_a_roll_out_and_a_scale_down_in_the_middle_of_a_batch_lose_nothing(
+    cluster: Cluster, here: Results, queries: str
+) -> None:
+    throttled(cluster, SLOW)
+    cluster.kubectl("scale", "deploy/anonymizer", "--replicas", "3")
+    cluster.wait_ready()
+    batch = cluster.submit("b", queries, *FLAGS, "--refresh")
+    until(lambda: cluster.received(batch) > 0, "the first instance")
+    cluster.kubectl("scale", "deploy/anonymizer", "--replicas", "1")
+    cluster.kubectl("rollout", "restart", "deploy")
+    assert cluster.received(batch) < len(here.originals), "the batch had no middle left"
+    cluster.wait_ready()
+    has_ended_well(cluster, "b", batch, here)
+
+
+@pytest.mark.timeout(900)
+def test_the_anonymizer_follows_its_queue_from_none_to_some_to_none(
+    cluster: Cluster, here: Results, queries: str
+) -> None:
+    cluster.apply(ROOT / "tests/k8s/single-node-keda")
+    until(lambda: cluster.replicas("anonymizer") == 0, "no anonymizer where there is no work", 240)
+    until(lambda: cluster.replicas("converter") == 0, "no converter where there is no work", 240)
+    throttled(cluster, FAST)
+    batch = cluster.submit("c", queries, *FLAGS, "--refresh")
+    most = 0
+
+    def watched() -> bool:
+        nonlocal most
+        most = max(most, cluster.replicas("anonymizer"))
+        return bool(cluster.job_state("c"))
+
+    until(watched, "the end of job c", 400)
+    assert most > 1
+    has_ended_well(cluster, "c", batch, here)
+    until(lambda: cluster.replicas("anonymizer") == 0, "no anonymizer afterwards", 240)
