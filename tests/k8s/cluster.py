@@ -27,7 +27,7 @@ SPACE, PACS_SPACE = "pacstream", "pacs"
 PACS = "ORTHANC@orthanc.pacs:4242"
 CONFIG = {
     "server_address": "orthanc.pacs", "port": 4242, "server_AET": "ORTHANC", "AET": "PACSTREAM",
-    "move_AET": "PACSTREAM", "move_port": 31112, "batch_size": 0, "batch_wait_time": 0,
+    "move_AET": "PACSTREAM", "move_port": 31112, "batch_size": 30, "batch_wait_time": 0,
 }  # fmt: skip
 
 
@@ -56,9 +56,12 @@ class Cluster:
     # What runs
 
     def begin_anew(self) -> None:
-        """Nothing of an earlier trial is left."""
+        """Nothing of an earlier trial is left; nobody waits for its drains."""
         for space in (SPACE, PACS_SPACE):
-            self.kubectl("delete", "namespace", space, "--ignore-not-found", "--timeout", "180s")
+            workloads = "deploy,statefulset,job,scaledobject"
+            self.kubectl("-n", space, "delete", workloads, "--all", "--wait=false")
+            self.kubectl("-n", space, "delete", "pods", "--all", "--force", "--grace-period=0")
+            self.kubectl("delete", "namespace", space, "--ignore-not-found", "--timeout", "600s")
 
     def apply_secrets(self, keys: dict[str, str]) -> None:
         self.kubectl("create", "namespace", SPACE)

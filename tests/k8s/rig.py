@@ -37,7 +37,12 @@ class Rig:
         return " Ready" in done.stdout
 
     def build_images(self) -> None:
-        """All images of this repository, and those they run beside, in the cluster."""
+        """All images of this repository, and those they run beside, in the cluster.
+
+        K8S_IMAGES=loaded says that an earlier trial of the same code has put them there.
+        """
+        if os.environ.get("K8S_IMAGES") == "loaded":
+            return
         self.run("images.sh", "python:3.11", "rabbitmq:4", "orthanc")
         environment = self.run("engine.sh", "env").strip()
         for service in SERVICES:
