@@ -35,6 +35,7 @@ COMMANDS = {
     "project": "commands_project",
     "profile": "commands_profile",
     "audit": "commands_audit",
+    "create-dicomdir": "commands_dicomdir",
     "fake-pacs": "commands_fake",
 }
 """The module of each command. It is imported when the command is asked for: the de-identification

@@ -42,7 +42,13 @@ REASON_VARIABLES = frozenset({"CONFLICT", "DONE", "reason", "broken", "REASONS",
 REASON_FUNCTIONS = frozenset(
     {"reason", "reason_of", "reason_of_http", "refusal", "_failure", "_kind", "_read"}
 )
-REASON_ARGUMENT = {"Conversion": 1, "Verdict": 1, "Refusal": 0, "not_sent": 0}
+REASON_ARGUMENT = {
+    "Conversion": 1,
+    "NotUsableError": 0,
+    "Refusal": 0,
+    "Verdict": 1,
+    "not_sent": 0,
+}
 """Classes and functions that take a reason code by position."""
 
 OPTION = re.compile(r"(?<!\S)--?[a-z][\w-]*")

@@ -32,8 +32,13 @@ def copy_file(source: Path, target: Path) -> None:
     can't be read.
     """
     with open_original(source) as origin, target.open("xb") as copy:
-        if not _copy_in_kernel(origin.fileno(), copy.fileno()):
-            shutil.copyfileobj(origin, copy, 1 << 20)
+        copy_content(origin, copy)
+
+
+def copy_content(origin: BinaryIO, copy: BinaryIO) -> None:
+    """Copy all bytes of a file that nobody has read from yet to one that is empty."""
+    if not _copy_in_kernel(origin.fileno(), copy.fileno()):
+        shutil.copyfileobj(origin, copy, 1 << 20)
 
 
 def same_content(source: Path, target: Path) -> bool:
