@@ -33,7 +33,17 @@ class MappingError(InputError):
 
 
 def read_mapping(path: Path) -> list[Entry]:
-    """The entries of the file. Raises InputError, with all that is wrong; values are not quoted."""
+    """The entries of the file, as pseudonyms of a release. Raises InputError, with all that is
+    wrong; values are not quoted."""
+    entries = read_entries(path)
+    problems = entry_problems(entries)
+    if problems:
+        raise MappingError(problems)
+    return entries
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """The entries of the file, whatever they say. Raises InputError as `read_mapping` does."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -43,9 +53,6 @@ def read_mapping(path: Path) -> list[Entry]:
     entries = _of_json(text) if text.lstrip().startswith("{") else _of_csv(text)
     if not entries:
         raise InputError("--new_ids has no entry")
-    problems = entry_problems(entries)
-    if problems:
-        raise MappingError(problems)
     return entries
 
 

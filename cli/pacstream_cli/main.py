@@ -35,6 +35,7 @@ COMMANDS = {
     "project": "commands_project",
     "profile": "commands_profile",
     "audit": "commands_audit",
+    "add-karnak-tags": "commands_karnak",
     "create-dicomdir": "commands_dicomdir",
     "fake-pacs": "commands_fake",
 }

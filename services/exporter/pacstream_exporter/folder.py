@@ -94,7 +94,7 @@ def read_header(path: Path, tags: Collection[str] | None = None) -> Dataset:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-            _check(content)
+            check_instance(content)
         return dcmread(path, stop_before_pixels=True, specific_tags=list(tags) if tags else None)
     except OSError:
         raise NotUsableError("no_access") from None
@@ -106,7 +106,8 @@ def read_header(path: Path, tags: Collection[str] | None = None) -> Dataset:
         raise NotUsableError("unreadable") from None
 
 
-def _check(content: Content) -> None:
+def check_instance(content: Content) -> None:
+    """Raises NotUsableError for what is no Part 10 file with an instance, or ends too early."""
     if content[PREFIX_AT : PREFIX_AT + len(PREFIX)] != PREFIX:
         bare = content[:2] in BARE_GROUPS or content[: len(PREFIX)] == PREFIX
         raise NotUsableError("no_preamble" if bare else "not_dicom")
