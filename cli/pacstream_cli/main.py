@@ -37,6 +37,7 @@ COMMANDS = {
     "audit": "commands_audit",
     "add-karnak-tags": "commands_karnak",
     "create-dicomdir": "commands_dicomdir",
+    "move-dumps": "commands_dumps",
     "fake-pacs": "commands_fake",
 }
 """The module of each command. It is imported when the command is asked for: the de-identification

@@ -133,6 +133,11 @@ class Book:
             ),
         )
 
+    def outputs(self) -> list[Path]:
+        """The output folders of all jobs: what is in them may be given away."""
+        rows = self._db.execute("SELECT DISTINCT out FROM jobs")
+        return [Path(os.fsdecode(out)) for (out,) in rows]
+
     def people(self, project: str, key_id: str) -> list[Person]:
         """In the order of their IDs."""
         rows = self._db.execute(
