@@ -37,6 +37,7 @@ COMMANDS = {
     "audit": "commands_audit",
     "add-karnak-tags": "commands_karnak",
     "create-dicomdir": "commands_dicomdir",
+    "extract-reports": "commands_reports",
     "move-dumps": "commands_dumps",
     "fake-pacs": "commands_fake",
 }
