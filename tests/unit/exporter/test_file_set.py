@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.fileset import FileSet
+from pydicom.fileset import DIRECTORY_RECORDERS, FileSet
 from pydicom.uid import ImplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
 from pacstream.errors import InputError, RetryLaterError
 from pacstream_exporter.media import file_set, names
 from pacstream_exporter.media.file_set import Summary, create_file_set
 from pacstream_exporter.media.names import Names
-from pacstream_exporter.media.records import record_type
+from pacstream_exporter.media.records import FOLDERS, LIKE, RECORD_TYPES, record_type
 from tests.unit.anonymizer.instances import saved
 from tests.unit.exporter.folders import a_report, code, contents, fill, instance_of, item
 
@@ -122,6 +122,17 @@ def test_what_a_record_needs_is_filled_there_and_not_in_the_file(tmp_path: Path,
     assert (series.Modality, series.SeriesNumber, leaf.InstanceNumber) == ("OT", 0, 1)
     copy = out.joinpath(*leaf.ReferencedFileID)
     assert copy.read_bytes() == (tmp_path / "one" / "a").read_bytes()
+
+
+def test_zero_is_a_number(tmp_path: Path, out: Path) -> None:
+    image = instance_of("P1", 1, 1, 1, SeriesNumber=0, InstanceNumber=0)
+    summary, (_, _, series, leaf) = one_of(image, tmp_path, out)
+    assert (series.SeriesNumber, leaf.InstanceNumber, dict(summary.filled)) == (0, 0, {})
+
+
+def test_every_kind_of_record_can_be_made() -> None:
+    kinds = {kind for _, kind in RECORD_TYPES} | {"IMAGE", *FOLDERS}
+    assert {LIKE.get(kind, kind) for kind in kinds} <= set(DIRECTORY_RECORDERS)
 
 
 @pytest.mark.parametrize("value", ["", "2024-02-29", "20240229-20240301"])

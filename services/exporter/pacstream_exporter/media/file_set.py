@@ -29,11 +29,11 @@ from pacstream_exporter.folder import LeftOut, NotUsableError, files_below, read
 from pacstream_exporter.media.directory import Node, dicomdir
 from pacstream_exporter.media.names import Names
 from pacstream_exporter.media.records import (
+    FOLDERS,
     TAGS,
+    Described,
     Fills,
-    Records,
     moment_of,
-    records_of,
     text_of,
 )
 
@@ -277,7 +277,8 @@ class _Writer:
         RetryLaterError if it can't be read."""
         place = self._places[member.instance]
         header = read_header(member.path, TAGS)
-        records = records_of(header, list(place), self._fills(member, place))
+        instance = Described(header, self._fills(member, place))
+        leaf = Node(instance.leaf(list(place)))
         target = self._out.joinpath(*place)
         if _is_there(member.path, target):
             summary.before += 1
@@ -286,28 +287,29 @@ class _Writer:
                 copy_content(origin, copy)
                 times = os.fstat(origin.fileno())
                 os.utime(copy.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
-        self._enter(place, records)
+        self._enter(place, leaf, instance)
         summary.written += 1
-        summary.filled.update(records.filled)
+        summary.filled.update(instance.filled)
         syntax = str(header.file_meta.TransferSyntaxUID)
         if syntax not in ON_MEDIA:
             summary.off_profile[UID(syntax).name] += 1
 
     def _fills(self, member: Member, place: Place) -> Fills:
-        number = member.number or self._next_number[member.series]
-        if member.number is None:
+        number = member.number
+        if number is None:
+            number = self._next_number[member.series]
             self._next_number[member.series] += 1
         return Fills(place[0], place[1], number, *self._moments[member.study])
 
-    def _enter(self, place: Place, records: Records) -> None:
+    def _enter(self, place: Place, leaf: Node, instance: Described) -> None:
         below = self.roots
-        levels = (records.patient, records.study, records.series, records.leaf)
-        for depth, record in enumerate(levels, start=1):
+        for depth, kind in enumerate(FOLDERS, start=1):
             node = self._nodes.get(place[:depth])
             if node is None:
-                node = self._nodes[place[:depth]] = Node(record)
+                node = self._nodes[place[:depth]] = Node(instance.folder(kind))
                 below.append(node)
             below = node.below
+        below.append(leaf)
 
 
 def _write(group: Sequence[Member], writer: _Writer, summary: Summary) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
@@ -50,6 +50,16 @@ RECORD_TYPES = (
 DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "InstanceCreationDate")
 NO_DATE, NO_TIME = "19000101", "000000"
 NO_MODALITY = "OT"
+
+FOLDERS = ("PATIENT", "STUDY", "SERIES")
+FOLDER_VALUES = frozenset(
+    {"PatientID", "StudyDate", "StudyTime", "StudyID", "Modality", "SeriesNumber"}
+)
+"""What the records of these can't do without."""
+BESIDES = {"PATIENT": ("IssuerOfPatientID",), "SERIES": ("SeriesDescription",)}
+
+LIKE = {"ANNOTATION": "FIDUCIAL"}
+"""Records that pydicom has no function for, and others with the same attributes."""
 
 FORMS = {
     "DA": re.compile(r"\d{8}"),
@@ -139,23 +149,11 @@ class Fills:
         }
 
 
-@dataclass(frozen=True)
-class Records:
-    """The encoded records of one instance, from PATIENT down; `filled` are the keywords of those
-    values in them that the instance lacks."""
-
-    patient: bytes = field(repr=False)
-    study: bytes = field(repr=False)
-    series: bytes = field(repr=False)
-    leaf: bytes = field(repr=False)
-    filled: frozenset[str]
-
-
 def text_of(header: Dataset, keyword: str) -> str:
     """The value as text; empty if there is none, or none that its VR allows."""
     try:
         element = header[keyword]
-        text = str(element.value or "").strip() if element.VM == 1 else ""
+        text = str(element.value).strip() if element.VM == 1 else ""
     except Exception:  # noqa: BLE001 - absent, or pydicom can't convert it
         return ""
     form = FORMS.get(dictionary_VR(keyword))
@@ -175,31 +173,49 @@ def record_type(sop_class_uid: str) -> str:
     return next((kind for form, kind in RECORD_TYPES if re.search(form, keyword)), "IMAGE")
 
 
-def records_of(header: Dataset, file_id: list[str], fills: Fills) -> Records:
-    """The records of an instance whose header has the attributes of TAGS.
+class Described:
+    """An instance as records tell it. Its header has the attributes of TAGS, and gets `fills`."""
 
-    Raises NotUsableError `no_directory_record` with the keyword of a mandatory value that can't be
-    made up, such as the title of a report.
-    """
-    kind = record_type(str(header.SOPClassUID))
-    values = fills.values()
-    lacking = [name for name in values if not text_of(header, name)]
-    for name in lacking:
-        setattr(header, name, values[name])
-    _shorten(header)
-    with disable_value_validation():
-        made = [_record(header, one) for one in ("PATIENT", "STUDY", "SERIES", kind)]
-        used = {element.keyword for record in made for element in record}
-        _name_more(made, header)
-        _refer(made[-1], header, file_id)
-        patient, study, series, leaf = map(encoded, made)
-    return Records(patient, study, series, leaf, frozenset(used.intersection(lacking)))
+    def __init__(self, header: Dataset, fills: Fills) -> None:
+        values = fills.values()
+        self._header = header
+        self._lacking = {name for name in values if not text_of(header, name)}
+        for name in self._lacking:
+            setattr(header, name, values[name])
+        _shorten(header)
+        self.filled = self._lacking & FOLDER_VALUES
+        """Keywords of values that the instance lacks and its records have."""
+
+    def leaf(self, file_id: list[str]) -> bytes:
+        """The record of the instance itself, encoded.
+
+        Raises NotUsableError `no_directory_record` with the keyword of a mandatory value that can't
+        be made up, such as the title of a report.
+        """
+        header = self._header
+        with disable_value_validation():
+            record = _record(header, record_type(str(header.SOPClassUID)))
+            self.filled |= self._lacking.intersection(element.keyword for element in record)
+            record.ReferencedFileID = file_id
+            record.ReferencedSOPClassUIDInFile = header.SOPClassUID
+            record.ReferencedSOPInstanceUIDInFile = header.SOPInstanceUID
+            record.ReferencedTransferSyntaxUIDInFile = header.file_meta.TransferSyntaxUID
+            return encoded(record)
+
+    def folder(self, kind: str) -> bytes:
+        """The encoded record of its PATIENT, STUDY or SERIES, with what viewers show besides, and
+        what tells two patients of one ID apart."""
+        with disable_value_validation():
+            record = _record(self._header, kind)
+            for keyword in BESIDES.get(kind, ()):
+                if text := text_of(self._header, keyword):
+                    setattr(record, keyword, text)
+            return encoded(record)
 
 
 def _record(header: Dataset, kind: str) -> Dataset:
-    recorder = DIRECTORY_RECORDERS.get(kind, DIRECTORY_RECORDERS["IMAGE"])
     try:
-        record: Dataset = recorder(header)
+        record: Dataset = DIRECTORY_RECORDERS[LIKE.get(kind, kind)](header)
     except (ValueError, AttributeError) as error:
         missing = re.search(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)", str(error))
         keyword = keyword_for_tag(int(missing[1] + missing[2], 16)) if missing else ""
@@ -208,22 +224,6 @@ def _record(header: Dataset, kind: str) -> Dataset:
     if "SpecificCharacterSet" in header:
         record.SpecificCharacterSet = header.SpecificCharacterSet
     return record
-
-
-def _name_more(records: list[Dataset], header: Dataset) -> None:
-    """What viewers show, and what tells two patients with one ID apart."""
-    patient, _, series, _ = records
-    if issuer := text_of(header, "IssuerOfPatientID"):
-        patient.IssuerOfPatientID = issuer
-    if description := text_of(header, "SeriesDescription"):
-        series.SeriesDescription = description
-
-
-def _refer(leaf: Dataset, header: Dataset, file_id: list[str]) -> None:
-    leaf.ReferencedFileID = file_id
-    leaf.ReferencedSOPClassUIDInFile = header.SOPClassUID
-    leaf.ReferencedSOPInstanceUIDInFile = header.SOPInstanceUID
-    leaf.ReferencedTransferSyntaxUIDInFile = header.file_meta.TransferSyntaxUID
 
 
 def _shorten(header: Dataset) -> None:
