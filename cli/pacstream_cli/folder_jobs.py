@@ -83,7 +83,7 @@ def list_left_out(
 
 
 def write_list(
-    data: Path, command: str, folder: Path, header: Sequence[str], rows: Sequence[Sequence[str]]
+    data: Path, command: str, folder: Path, header: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> Path:
     """`DATA/offline/<command>-<folder's digest>.csv`: one for each command and folder."""
     mark = hashlib.blake2s(os.fsencode(folder), digest_size=8).hexdigest()
