@@ -50,6 +50,13 @@ def batch_options(command: F) -> F:
                          "research]"),
             click.option("--new-ids", "--new_ids", "new_ids", type=click.Path(path_type=Path),
                          help="pseudonyms by PatientID: new_ids.json or CSV"),
+            click.option("--karnak", "album", default="", metavar="ALBUM",
+                         help="Karnak's elements in the release: pseudonym and album"),
+            click.option("--karnak-creator", "creator", default="", metavar="NAME",
+                         help="their private creator  [default: CHUV_DEV_TML]"),
+            click.option("--dicomdir", is_flag=True,
+                         help="a file-set with a DICOMDIR in OUT/media/BATCH: of the release, else "
+                         "of the originals"),
             click.option("--pacs-profile", type=click.Path(path_type=Path),
                          help="PACS profile  [default: DATA/pacs/<called AE title>.toml, if any]"),
             click.option("--priority", type=click.IntRange(-9, 9), default=0, show_default=True,

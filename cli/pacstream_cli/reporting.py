@@ -242,6 +242,8 @@ def places(report: View) -> list[str]:
         found.append(f"originals (identified):  {out}")
     if actions["anonymize"]:
         found.append(f"release (de-identified): {out}/release")
+    if any(step["action"] == "dicomdir" for step in report["afterwards"]):
+        found.append(f"file-set with DICOMDIR:  {out}/media/{report['batch_id']}")
     return found
 
 

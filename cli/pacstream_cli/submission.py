@@ -22,6 +22,7 @@ from pacstream_cli.given_names import with_names
 from pacstream_cli.profiles import Chosen, choose
 from pacstream_cli.projects import Terms, terms_of
 from pacstream_cli.queryfile import QueryFile, read_queries
+from pacstream_exporter.karnak import text_problem
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 
@@ -42,6 +43,17 @@ class Wishes:
     priority: int = 0
     refresh: bool = False
     pacsman_names: bool = False
+    album: str = ""
+    """Of a Karnak gateway; empty: no elements for one are written."""
+    creator: str = ""
+    """Of these elements; empty: PACSMAN's."""
+    dicomdir: bool = False
+
+    @property
+    def karnak(self) -> dict[str, str]:
+        """The options of the batch action; empty if there is none."""
+        given = {"album": self.album, "creator": self.creator}
+        return {name: text for name, text in given.items() if text} if self.album else {}
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,7 @@ def prepare(wishes: Wishes, data: Path) -> Submission:
     """
     check_actions(wishes.actions, wishes.project)
     check_terms(wishes)
+    check_afterwards(wishes)
     submission = prepare_plan(wishes, data)
     if wishes.new_ids is not None:
         submission = replace(submission, queries=with_names(submission.queries, wishes.new_ids))
@@ -114,7 +127,7 @@ def prepare_plan(wishes: Wishes, data: Path) -> Submission:
         refresh=wishes.refresh,
         pacsman_names=wishes.pacsman_names,
         name=wishes.queryfile.name,
-        afterwards=batch_actions(wishes.actions),
+        afterwards=batch_actions(wishes.actions, karnak=wishes.karnak, dicomdir=wishes.dicomdir),
     )
     return Submission(batch, queries, config, profile)
 
@@ -148,6 +161,23 @@ def check_terms(wishes: Wishes) -> None:
                 f"{option} is for a release: add --anonymize --project NAME "
                 "(--pacs-profile names the profile of a PACS)"
             )
+
+
+def check_afterwards(wishes: Wishes) -> None:
+    """Raises InputError for a batch action that would have nothing to work on."""
+    actions = wishes.actions
+    if wishes.album and not actions.anonymize:
+        raise InputError(
+            "--karnak writes the pseudonyms of a release: add --anonymize --project NAME, or tag "
+            "originals with `pacstream add-karnak-tags`"
+        )
+    if wishes.creator and not wishes.album:
+        raise InputError("--karnak-creator is for --karnak ALBUM")
+    for option, text in (("--karnak", wishes.album), ("--karnak-creator", wishes.creator)):
+        if text and (problem := text_problem(text)):
+            raise InputError(f"{option} {problem}")
+    if wishes.dicomdir and not (actions.save or actions.anonymize):
+        raise InputError("--dicomdir lists the files of --save or --anonymize: add one of them")
 
 
 def check_pseudonyms(queries: QueryFile, actions: Actions) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pydicom
 import pytest
+from pydicom import dcmread
+from pydicom.fileset import FileSet
 
 from demo import data
 from demo.data import Instance, Manifest
@@ -131,3 +133,22 @@ def test_a_batch_with_info_ends_with_one_table_of_all_its_series(
         assert list(csv.DictReader(file)) == rows
     (action,) = line.report(batch_id)["afterwards"]
     assert (action["action"], action["state"]) == ("info_table", "done")
+
+
+def test_a_release_goes_on_media_with_the_elements_of_a_karnak_gateway(
+    line: Line, orthanc: Pacs, manifest: Manifest, tmp_path: Path
+) -> None:
+    patient = data.ROSALIND.patient_id
+    flags = ("--anonymize", "--project", "e2e", "--karnak", "Study 1", "--dicomdir")
+    batch_id = line.submit(tmp_path, orthanc, [{"PatientID": patient}], *flags)
+    assert line.wait(batch_id) == 0, line.report(batch_id)
+    listed = list(FileSet(tmp_path / "out" / "media" / batch_id / "DICOMDIR"))
+    assert len(listed) == len(select(manifest, patient_id=patient))
+    told = {str(dcmread(one.path)[0x000B1001].value) for one in listed}
+    assert told == {one.PatientID for one in listed}
+    assert patient not in told
+    actions = line.report(batch_id)["afterwards"]
+    assert [(one["action"], one["state"]) for one in actions] == [
+        ("karnak", "done"),
+        ("dicomdir", "done"),
+    ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCE = re.compile(r"(S(1\.1|2|3\.1|5(\.\d+)?)|P[34]\.\d+|[QDRM])")
+SOURCE = re.compile(r"(S(1\.[13]|2|3\.1|5(\.\d+)?)|P[34]\.\d+|[QDRM])")
 
 
 class Case(NamedTuple):

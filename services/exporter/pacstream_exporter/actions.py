@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pacstream.batch_action import Action, serve
+from pacstream_exporter.folder_actions import add_karnak_tags, make_file_set
 from pacstream_exporter.info_table import write_info_table
 
 ACTIONS: dict[str, Action] = {
     "info_table": write_info_table,
+    "karnak": add_karnak_tags,
+    "dicomdir": make_file_set,
 }
 
 if __name__ == "__main__":

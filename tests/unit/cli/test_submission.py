@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pacstream.errors import InputError
+from pacstream.keys import create_key
 from pacstream.messages import Actions, Dates
 from pacstream.settings import Settings
 from pacstream_anonymizer.shelf import shipped
@@ -83,6 +85,36 @@ def test_flags_become_fields_of_the_batch(wishes: Wishes, tmp_path: Path) -> Non
     wanted = replace(wishes, priority=5, refresh=True, pacsman_names=True)
     batch = prepare(wanted, tmp_path).batch
     assert (batch.priority, batch.refresh, batch.pacsman_names) == (5, True, True)
+
+
+def test_what_is_done_with_the_whole_batch_comes_in_order(wishes: Wishes, tmp_path: Path) -> None:
+    assert prepare(wishes, tmp_path).batch.afterwards == ()
+    create_key(tmp_path / "keys", "trial")
+    actions = Actions(save=True, info=True, anonymize=True)
+    wanted = replace(wishes, actions=actions, project="trial", album="Study 1", dicomdir=True)
+    names = [one.name for one in prepare(wanted, tmp_path).batch.afterwards]
+    assert names == ["info_table", "karnak", "dicomdir"]
+    other = prepare(replace(wanted, creator="OURS"), tmp_path).batch.afterwards[1]
+    assert other.options == {"album": "Study 1", "creator": "OURS"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"album": "Study 1"}, "--karnak writes the pseudonyms of a release"),
+        ({"creator": "OURS"}, "--karnak-creator is for"),
+        ({"dicomdir": True, "actions": Actions(info=True)}, "--dicomdir lists the files"),
+        (
+            {"album": "a\\b", "actions": Actions(anonymize=True), "project": "trial"},
+            "--karnak has a backslash",
+        ),
+    ],
+)
+def test_a_batch_action_without_anything_to_work_on_is_refused(
+    wishes: Wishes, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        prepare(replace(wishes, **changes), tmp_path)
 
 
 def test_the_profile_of_the_data_folder_is_embedded(wishes: Wishes, tmp_path: Path) -> None:
