@@ -102,6 +102,8 @@ def add_karnak_tags(
         raise
     with bar("tagging") as progress:
         summary = tag_folders(wanted, progress)
+    if not summary.instances:
+        raise InputError("there is no DICOM instance below the folders sub-* of --in_folder")
     listed = list_left_out(summary.left_out, zone, COMMAND, root)
     if as_json:
         click.echo(json.dumps(as_dict(summary) | {"list": str(listed or "")}, indent=1))

@@ -127,12 +127,14 @@ def test_a_killed_run_leaves_whole_files_and_is_gone_on_with(home: Path) -> None
         (["-d", "in", "-n", "new_ids.json", "-a", "x", "-s", "new_ids.csv"], "--day_shift"),
         (["-d", "in", "-n", "new_ids.json", "-a", "x", "-s", "wrong.json"], "entry 2"),
         (["-d", "in", "-n", "wrong.json", "-a", "x"], "entry 1"),
+        (["-d", "bare", "-n", "new_ids.json", "-a", "x"], "no DICOM instance"),
         (["-d", "in/sub-P1", "-n", "new_ids.json", "-a", "x"], "no folder sub-*"),
     ],
 )
 def test_wrong_input_is_told_and_changes_nothing(
     home: Path, arguments: list[str], said: str
 ) -> None:
+    (home / "bare" / "sub-P1").mkdir(parents=True)
     (home / "wrong.json").write_text('{"sub-P1": 1, "sub-P2": "x"}')
     before = contents(home / "in")
     code, out, err = called(home, "add-karnak-tags", *arguments)

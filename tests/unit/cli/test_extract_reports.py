@@ -52,6 +52,7 @@ def test_a_report_that_can_not_be_read_is_an_exit_code(home: Path) -> None:
     [
         (["-d", "nowhere"], "--in_folder"),
         (["-o", "texts"], "--in_folder"),
+        (["-d", "bare", "-o", "texts"], "no files"),
         (["-d", "in", "-o", "in/texts"], "beside the images"),
         (["-d", "in", "-o", "results/release"], "release folder"),
         (["-d", "in", "-o", "results/release/sub-1"], "release folder"),
@@ -61,6 +62,7 @@ def test_a_report_that_can_not_be_read_is_an_exit_code(home: Path) -> None:
 def test_wrong_input_is_told_and_writes_nothing(
     home: Path, arguments: list[str], said: str
 ) -> None:
+    (home / "bare").mkdir()
     assert called(home, "anonymize", "-d", "in", "-o", "given away")[0] == 3
     before = contents(home / "in") | contents(home / "given away")
     code, out, err = called(home, "extract-reports", *arguments)

@@ -181,6 +181,14 @@ def test_a_series_of_two_dates_is_one_series(tmp_path: Path, out: Path) -> None:
     assert kinds == ["PATIENT", "STUDY", "SERIES", "IMAGE", "IMAGE", "IMAGE"]
 
 
+def test_two_series_in_one_folder_are_two_series(tmp_path: Path, out: Path) -> None:
+    for series, number in ((1, 1), (2, 1), (1, 2)):
+        saved(instance_of("P1", 1, series, number), tmp_path / "one" / f"{number}{series}")
+    made(tmp_path / "one", out)
+    kinds = [one.DirectoryRecordType for one in records(out)]
+    assert kinds == ["PATIENT", "STUDY", "SERIES", "IMAGE", "IMAGE", "SERIES", "IMAGE"]
+
+
 def test_names_are_readable_in_their_character_set(tmp_path: Path, out: Path) -> None:
     image = instance_of("P1", 1, 1, 1)
     image.SpecificCharacterSet = ["", "ISO 2022 IR 87"]

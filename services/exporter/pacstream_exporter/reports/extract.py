@@ -61,11 +61,13 @@ def extract_reports(
 ) -> Summary:
     """Write text and JSON of each report below `source`. Files with the same content stay.
 
-    Raises InputError, and RetryLaterError `disk`.
+    Raises InputError, also for a folder without files, and RetryLaterError `disk`.
     """
     check_folders(source, out)
     summary, seen = Summary(), dict[str, bytes]()
     files = list(files_below(source))
+    if not files:
+        raise InputError("there are no files below --in_folder")
     for done, (path, problem) in enumerate(files, start=1):
         try:
             if problem:
