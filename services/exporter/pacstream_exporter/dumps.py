@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,8 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(f".{uuid.uuid4().hex}{PART_SUFFIX}")
+    part = target.with_name(f".{target.name}{PART_SUFFIX}")
+    part.unlink(missing_ok=True)  # what a killed process left
     try:
         copy_file(source, part)
         shutil.copystat(source, part)

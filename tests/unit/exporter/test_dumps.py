@@ -88,6 +88,7 @@ def test_between_two_file_systems_tables_are_copied(
         raise OSError(errno.EXDEV, "two file systems")
 
     monkeypatch.setattr(Path, "hardlink_to", refuses)
+    filled(tmp_path / "info", {".mapper.json.part": b"of a process that was killed"})
     (source / "mapper.json").chmod(0o600)
     assert move_dumps(source, tmp_path / "info").moved == 9
     assert contents(tmp_path / "info") == TABLES | {"mapper.json": b"{}"}
