@@ -23,7 +23,7 @@ from pacstream_anonymizer.offline.layout import Layout
 from pacstream_anonymizer.offline.people import PatientsRefusedError
 from pacstream_anonymizer.profile import OPTIONS
 from pacstream_anonymizer.second_look import look_for
-from pacstream_cli.deid_profile import check_feasible, chosen, dates_of, load_profile, short
+from pacstream_cli.deid_profile import chosen, dates_of, load_profile, short
 from pacstream_cli.id_mapping import read_mapping
 from pacstream_cli.submission import folder_problem
 
@@ -128,7 +128,6 @@ def prepare(typed: Typed) -> Wish:
         without_private=typed.without_private,
         shifted=typed.shifted,
     )
-    check_feasible(profile)
     look_for(ocr=settings.ocr or profile.second_look)
     workers = worker_count(typed.workers)
     new_ids = read_mapping(typed.new_ids) if typed.new_ids else None

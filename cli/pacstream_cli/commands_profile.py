@@ -12,9 +12,8 @@ from pacstream.errors import InputError
 from pacstream_anonymizer import shelf, table
 from pacstream_anonymizer.cleaner import Told
 from pacstream_anonymizer.dictionary import VR_BY_TAG
-from pacstream_anonymizer.explain import explain
+from pacstream_anonymizer.explain import Explanation, explain
 from pacstream_anonymizer.profile import Profile
-from pacstream_cli.deid_profile import check_feasible
 
 LONGEST_SHOWN = 80
 
@@ -29,7 +28,6 @@ def profile() -> None:
 def check(file: str) -> None:
     """Check FILE as a whole: all that is wrong with it, with line numbers. Exit code 2 if any."""
     found = shelf.named(file)
-    check_feasible(found)
     click.echo(f"{file}: profile {found.name}, digest {found.digest}")
 
 
@@ -77,13 +75,30 @@ def explain_(names: tuple[str, ...], values: bool, as_json: bool) -> None:
     rows = [_row(told, values) for told in explanation.told]
     if as_json:
         view = {"profile": found.name, "digest": found.digest, "withheld": explanation.reason}
-        click.echo(json.dumps(view | {"elements": rows}, indent=1))
+        pixels = {"signature": _signature(explanation), "regions": _regions(explanation)}
+        click.echo(json.dumps(view | pixels | {"elements": rows}, indent=1))
         return
     for row in rows:
         value = f"  [{row['value']}]" if values else ""
         click.echo(f"{row['path']} {row['name']}: {row['action']} by {row['rule']}{value}")
+    for rule, rectangles in _regions(explanation).items():
+        click.echo(f"black by {rule}, as [left, top, width, height]: {rectangles}")
     if explanation.reason:
         click.echo(f"withheld: {explanation.reason}; nothing of the file would be released")
+    if explanation.signature and explanation.signature.rows and not explanation.blackout:
+        click.echo(
+            f"for a profile that blacks out regions of such images:\n{explanation.signature.table}"
+        )
+
+
+def _signature(explanation: Explanation) -> dict[str, object]:
+    return vars(explanation.signature) if explanation.signature else {}
+
+
+def _regions(explanation: Explanation) -> dict[str, list[list[int]]]:
+    """Rectangles by rule."""
+    rules = explanation.blackout.rules if explanation.blackout else ()
+    return {rule: [list(one) for one in rectangles] for rule, rectangles in rules}
 
 
 def _row(told: Told, values: bool) -> dict[str, str]:
@@ -116,6 +131,7 @@ def as_dict(found: Profile) -> dict[str, object]:
         "sop_classes": sorted(found.sop_classes),
         "key_id": found.key_id,
         "second_look": found.second_look,
+        "keep_ultrasound_regions": found.keep_ultrasound_regions,
         "rules": [vars(rule) for rule in found.rules],
         "regions": [vars(regions) for regions in found.regions],
     }

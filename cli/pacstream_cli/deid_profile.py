@@ -62,15 +62,6 @@ def chosen(profile: Profile, options: str, *, without_private: bool, shifted: bo
     return replace(profile, options=on)
 
 
-def check_feasible(profile: Profile) -> None:
-    """Raises InputError for a profile that wants what the engine can't do: nothing has started."""
-    if profile.regions:
-        raise InputError(
-            f"profile {profile.name}: regions can't be blacked out yet; remove [[regions]] and"
-            " decide about what is withheld with `pacstream quarantine`"
-        )
-
-
 def dates_of(profile: Profile) -> Dates:
     if FULL_DATES in profile.options:
         return Dates.KEPT

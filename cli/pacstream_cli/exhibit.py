@@ -24,6 +24,7 @@ FACTS = (
     "ImageType",
     "Manufacturer",
     "ManufacturerModelName",
+    "SoftwareVersions",
     "SeriesNumber",
     "Rows",
     "Columns",

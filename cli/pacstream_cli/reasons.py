@@ -53,6 +53,15 @@ RULES = {
         "No storage class of the standard.",
         "Look at it. It is an ordinary image without names: release it.",
     ),
+    "regions_unfit": (
+        "The ultrasound regions that the image names lie outside of it, or are all of it.",
+        "It can't be released like this. Say what to black out in a [[regions]] table.",
+    ),
+    "regions_not_applied": (
+        "The profile has regions for it, and they could not be blacked out: its pixels can't be"
+        " decoded here, or the decoder died or took too long.",
+        "It can't be released like this. Have the PACS send it uncompressed.",
+    ),
     "text_in_pixels": (
         "The text detector (PACSTREAM_OCR) has found what may be text in the pixels.",
         "Look at it. There is none, or none that identifies: release it.",

@@ -17,7 +17,7 @@ from pacstream.messages import Actions, Batch, QueryRequested
 from pacstream.pseudonyms import PROJECT
 from pacstream_cli.batch_actions import batch_actions
 from pacstream_cli.config import PacsConfig, read_config
-from pacstream_cli.deid_profile import check_feasible, dates_of
+from pacstream_cli.deid_profile import dates_of
 from pacstream_cli.given_names import with_names
 from pacstream_cli.profiles import Chosen, choose
 from pacstream_cli.projects import Terms, terms_of
@@ -96,7 +96,6 @@ def _on_terms(submission: Submission, wishes: Wishes, data: Path) -> Submission:
     if not wishes.actions.anonymize:
         return submission
     terms = terms_of(data, wishes.project, wishes.profile)
-    check_feasible(terms.profile)
     update = {
         "profile": terms.profile.digest,
         "key_id": terms.key_id,

@@ -60,6 +60,16 @@ class FileGroup:
             self._parts.pop().discard()
 
     @contextlib.contextmanager
+    def scratch(self, folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+        """An empty file in `folder` for what is to become part of another one there; gone with the
+        block, or with the process."""
+        part = self._new_part(folder / "scratch")
+        try:
+            yield part.path, part.file
+        finally:
+            part.discard()
+
+    @contextlib.contextmanager
     def writing(self, target: Path) -> Iterator[BinaryIO]:
         """A file to write the whole content of `target` to; no part of the group if that fails."""
         part = self._new_part(target)
@@ -96,7 +106,7 @@ class FileGroup:
             self._folders.add(folder)
         while True:
             path = folder / f"{PREFIX}{uuid.uuid4().hex}{PART_SUFFIX}"
-            file = path.open("xb")
+            file = path.open("x+b")
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_nlink:
                 return _Part(path, file, target)

@@ -19,6 +19,7 @@ RETAIN_PATIENT_CHARACTERISTICS = "retain_patient_characteristics"
 FULL_DATES = "retain_longitudinal_full_dates"
 MODIFIED_DATES = "retain_longitudinal_modified_dates"
 CLEAN_DESCRIPTORS = "clean_descriptors"
+CLEAN_PIXEL_DATA = "clean_pixel_data"
 
 DATES = frozenset({"DA", "DT", "TM"})
 ANY_OF = ["X", "Z", "D"]

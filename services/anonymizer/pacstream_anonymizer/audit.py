@@ -84,6 +84,8 @@ class Auditor:
             "reason": "" if isinstance(result, Released) else result.reason,
             "waived": sorted(result.waived) if isinstance(result, Released) else [],
         }
+        if isinstance(result, Released) and result.pixels:
+            head["pixels"] = result.pixels
         touched = ",".join(self._entries) if is_released else ""
         line = f'{json.dumps(head)[:-1]}, {self._terms}, "touched": [{touched}]}}\n'
         self._lines.append((result.path if isinstance(result, Released) else None, line))

@@ -34,6 +34,8 @@ class Line(BaseModel):
     options: tuple[str, ...] = ()
     table: str
     engine: str
+    pixels: str = ""
+    """SHA-256 of the pixel data that was released, if it was changed."""
     touched: tuple[Entry, ...] = ()
 
 

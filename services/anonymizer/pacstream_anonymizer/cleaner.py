@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from pacstream.errors import RejectedError
 from pacstream.memory import MISSING, Memory
 from pacstream_anonymizer import attributes, codes, descriptors, safe_private, text, values
 from pacstream_anonymizer.actions import Action, Decision
@@ -68,15 +67,6 @@ class Cleaner:
     iod: Iod
     trail: Trail | None = None
     memories: dict[tuple[object, ...], Memory[Treated]] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        """Raises RejectedError for a profile that wants what the engine can't do."""
-        profile = self.profile
-        if profile.regions:
-            raise RejectedError(
-                "the engine blacks out no regions",
-                code="project_profile_unsupported",
-            )
 
     def data_set(
         self, elements: list[Element], around: Scene = TOP, *, nested: bool = False

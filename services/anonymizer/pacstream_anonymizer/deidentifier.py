@@ -1,17 +1,19 @@
 """One instance from the trusted zone to the release, or a reason why not.
 
-Only the header is rewritten: pixel data is copied as it is, and what follows it is dropped. Any
-doubt and any error withhold the instance.
+Only the header is rewritten: pixel data is copied as it is, but for rectangles that the profile has
+blacked out, and what follows it is dropped. Any doubt and any error withhold the instance.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import logging
 import mmap
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -23,9 +25,11 @@ from pacstream.memory import ROOM, Memory
 from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import attributes, markers, triage, values
-from pacstream_anonymizer.actions import FULL_DATES, RETAIN_UIDS
+from pacstream_anonymizer.actions import CLEAN_PIXEL_DATA, FULL_DATES, RETAIN_UIDS
+from pacstream_anonymizer.blackout import Blackout, blackout_of
 from pacstream_anonymizer.cleaner import Cleaner, Told, Trail, value_of
 from pacstream_anonymizer.content import option_for, with_content
+from pacstream_anonymizer.derived import derived
 from pacstream_anonymizer.encoding import Encoding, encoding_of
 from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, uid_text, write_file_meta
 from pacstream_anonymizer.frames import EXTENDED_OFFSETS, clean_frames
@@ -34,6 +38,14 @@ from pacstream_anonymizer.iod import iod_of
 from pacstream_anonymizer.parser import Content, Element, Parser
 from pacstream_anonymizer.pixels import Pixels, find_pixels
 from pacstream_anonymizer.profile import DEFAULT, Profile
+from pacstream_anonymizer.redaction import (
+    PIXEL_DATA,
+    REDACTOR,
+    Redaction,
+    Redactor,
+    blacken_file,
+    redaction_of,
+)
 from pacstream_anonymizer.refusal import Echo, Refusal, Waiver
 from pacstream_anonymizer.serializer import serialize
 from pacstream_anonymizer.triage import Identity, Wanted
@@ -70,10 +82,12 @@ PARSED = Parsed()
 @dataclass(frozen=True)
 class Released:
     """The file `path` is there once the group that it was written in is committed. `waived` are the
-    reasons for which it would have been withheld without an operator's decision."""
+    reasons for which it would have been withheld without an operator's decision, `pixels` the
+    SHA-256 of its pixel data if that was changed."""
 
     path: Path
     waived: frozenset[str] = frozenset()
+    pixels: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,14 +100,21 @@ class Withheld:
 @dataclass(frozen=True)
 class Original:
     """A parsed instance: `content` holds its data set (inflated if it was deflated). `anew` is the
-    pixel data element to write if that of the file can't be copied."""
+    pixel data element to write if that of the file can't be copied, `redaction` what is blacked
+    out in it."""
 
     content: Content
     meta: FileMeta
     encoding: Encoding
     elements: list[Element]
     pixels: Pixels | None
-    anew: bytes | None = None
+    anew: Content | None = None
+    redaction: Redaction | None = None
+
+    @property
+    def written(self) -> Encoding:
+        """How the release lies in its bytes."""
+        return self.redaction.encoding if self.redaction else self.encoding
 
     @property
     def tail(self) -> Tail | None:
@@ -122,6 +143,7 @@ class Release:
     parsed: Parsed = PARSED
     look: Look | None = None
     trail: Trail | None = None
+    redactor: Redactor = REDACTOR
     cleaners: dict[tuple[Subject, Encoding, str], Cleaner] = field(default_factory=dict, repr=False)
     folders: dict[Subject, Path] = field(default_factory=dict, repr=False)
 
@@ -166,26 +188,81 @@ class Release:
     def _add(self, handle: int, source: Path, expected: str, waiver: Waiver) -> Released:
         if os.fstat(handle).st_size == 0:
             raise Refusal("not_dicom")
-        with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content:
+        with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content, contextlib.ExitStack() as held:
             original = read_original(content, self.parsed)
             identity = triage.identity_of(original.elements)
             triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
             triage.check_admitted(self.profile, original.elements, identity.sop_class_uid)
             option = option_for(identity.sop_class_uid, self.profile)
+            blackout = blackout_of(
+                original.elements, original.encoding, self.profile, identity.sop_class_uid
+            )
+            waiver.cleaned = blackout is not None
             _check_kind(original, identity.sop_class_uid, waiver, cleanable=bool(option))
-            original = without_text(original)
             subject = self._subject(identity)
-            cleaned = self._cleaned(original, subject, identity.sop_class_uid, option)
-            mapped = released_uid(identity.sop_instance_uid, self.profile, self.key)
-            head = write_file_meta(identity.sop_class_uid, mapped, original.encoding.uid)
-            data_set = self._passed(original, head, cleaned, source, content)
-            if self.look is not None and original.pixels and (reason := self.look(source)):
-                waiver.refuse(reason)
             # Mapped, also where UIDs are retained: what a file says must not be part of a path.
             target = self._folder(subject) / f"{self.key.uid(identity.sop_instance_uid)}.dcm"
+            if blackout is None:
+                original = without_text(original)
+            else:
+                original = held.enter_context(self._blacked_out(original, blackout, source, target))
+            cleaned = self._cleaned(original, subject, identity.sop_class_uid, option)
+            mapped = released_uid(identity.sop_instance_uid, self.profile, self.key)
+            head = write_file_meta(identity.sop_class_uid, mapped, original.written.uid)
+            data_set = self._passed(original, head, cleaned, source, content)
+            if original.redaction is None:
+                self._look_at(source, original, waiver)
             with self.files.writing(target) as file:
                 _write(file, head, data_set, original, handle)
-        return Released(target, frozenset(waiver.used))
+                digest = self._checked(file, original, len(head) + len(data_set), waiver)
+        return Released(target, frozenset(waiver.used), digest)
+
+    @contextlib.contextmanager
+    def _blacked_out(
+        self, original: Original, blackout: Blackout, source: Path, target: Path
+    ) -> Iterator[Original]:
+        """The instance with what is to be blacked out, and compressed frames written anew beside
+        `target` for as long as they are needed."""
+        if original.pixels is None:
+            raise Refusal("truncated")
+        elements, pixels = original.elements, original.pixels
+        redaction = redaction_of(original.content, pixels, original.encoding, elements, blackout)
+        self._tell(tuple(Told((PIXEL_DATA,), rule, "black", b"") for rule, _ in blackout.rules))
+        if original.encoding.deflated:
+            anew = bytearray(memoryview(original.content)[pixels.start : pixels.stop])
+            redaction.blacken(anew, 0)
+            yield replace(original, anew=bytes(anew), redaction=redaction)
+        elif not original.encoding.encapsulated:
+            yield replace(original, redaction=redaction)
+        else:
+            with self.files.scratch(target.parent) as (path, file):
+                redaction = self.redactor.compressed(source, pixels.start, redaction, path)
+                kept = [one for one in elements if one.tag not in EXTENDED_OFFSETS]
+                with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as anew_:
+                    yield replace(original, elements=kept, anew=anew_, redaction=redaction)
+
+    def _checked(self, file: BinaryIO, original: Original, end: int, waiver: Waiver) -> str:
+        """The digest of pixel data that was changed, after a look at the file as it is to be
+        released; `end` is where its header ends."""
+        redaction = original.redaction
+        if redaction is None:
+            return ""
+        file.flush()
+        path = Path(file.name)
+        self.redactor.check(path, redaction)
+        self._look_at(path, original, waiver)
+        if original.anew is not None:
+            return hashlib.sha256(memoryview(original.anew)[redaction.value :]).hexdigest()
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as written:
+            return hashlib.sha256(memoryview(written)[end + redaction.value :]).hexdigest()
+
+    def _look_at(self, path: Path, original: Original, waiver: Waiver) -> None:
+        if self.look is not None and original.pixels and (reason := self.look(path)):
+            waiver.refuse(reason)
+
+    def _tell(self, told: tuple[Told, ...]) -> None:
+        if self.trail is not None:
+            self.trail(told)
 
     def _passed(
         self,
@@ -199,15 +276,12 @@ class Release:
         emptied. Refusal if it does not."""
         claims = self.claims
         tail = original.tail
-        data_set = serialize(cleaned, original.encoding)
+        data_set = serialize(cleaned, original.written)
         try:
             self.gate.check(source, content, head + data_set, tail, claims)
         except Echo as echo:
-            if self.trail is not None:
-                self.trail(
-                    tuple(Told(path, "gate:echo", "empty", b"") for path in sorted(echo.paths))
-                )
-            data_set = serialize(emptied(cleaned, echo.paths), original.encoding)
+            self._tell(tuple(Told(path, "gate:echo", "empty", b"") for path in sorted(echo.paths)))
+            data_set = serialize(emptied(cleaned, echo.paths), original.written)
             self.gate.check(source, content, head + data_set, tail, claims)
         return data_set
 
@@ -238,9 +312,13 @@ class Release:
             self.cleaners[subject, encoding, sop_class_uid] = cleaner
         cleaned = cleaner.data_set(original.elements)
         cleaned = with_content(original.elements, cleaned, cleaner, option)
-        ran = frozenset({option} - {""})
+        ran = {option} - {""}
+        if original.redaction is not None and original.pixels is not None:
+            ran.add(CLEAN_PIXEL_DATA)
+            cleaned = derived(cleaned, original.redaction, encoding.uid, original.pixels)
         before = uid_text(value_of(original.elements, attributes.TEMPORAL_INFORMATION))
-        return markers.mark(cleaned, self.profile, cleaner.patient.pseudonym, ran, before)
+        pseudonym = cleaner.patient.pseudonym
+        return markers.mark(cleaned, self.profile, pseudonym, frozenset(ran), before)
 
 
 def released_uid(uid: str, profile: Profile, key: ProjectKey) -> str:
@@ -369,6 +447,8 @@ def _write(file: BinaryIO, head: bytes, data_set: bytes, original: Original, han
     elif tail:
         file.flush()
         _copy(handle, file.fileno(), tail.start, tail.stop)
+        if original.redaction is not None:
+            blacken_file(file, len(head) + len(data_set), original.redaction)
 
 
 def _deflated(body: bytes) -> bytes:

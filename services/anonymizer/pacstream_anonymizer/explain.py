@@ -15,19 +15,24 @@ from pacstream.errors import InputError
 from pacstream.keys import KEY_BYTES
 from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer import triage
+from pacstream_anonymizer.blackout import Blackout, blackout_of
 from pacstream_anonymizer.cleaner import Told
 from pacstream_anonymizer.deidentifier import Release, Withheld, read_original
 from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.refusal import Refusal
+from pacstream_anonymizer.signature import Signature
 from pacstream_anonymizer.triage import Wanted
 
 
 @dataclass
 class Explanation:
-    """`reason` is empty if the file would be released. `told` ends where it was withheld."""
+    """`reason` is empty if the file would be released. `told` ends where it was withheld.
+    `signature` is None for a file that can't be read; `blackout` is what is blacked out in it."""
 
     reason: str = ""
     told: list[Told] = field(default_factory=list, repr=False)
+    signature: Signature | None = None
+    blackout: Blackout | None = None
 
 
 def explain(source: Path, profile: Profile) -> Explanation:
@@ -38,7 +43,12 @@ def explain(source: Path, profile: Profile) -> Explanation:
         raise InputError(f"{source}: can't be read ({type(error).__name__})") from None
     explanation = Explanation()
     try:
-        identity = triage.identity_of(read_original(content).elements)
+        original = read_original(content)
+        identity = triage.identity_of(original.elements)
+        explanation.signature = Signature.of(original.elements, original.encoding)
+        explanation.blackout = blackout_of(
+            original.elements, original.encoding, profile, identity.sop_class_uid
+        )
     except Refusal as refusal:
         explanation.reason = refusal.reason
         return explanation

@@ -6,6 +6,7 @@ from pacstream import __version__
 from pacstream_anonymizer import attributes, text
 from pacstream_anonymizer.actions import (
     CLEAN_DESCRIPTORS,
+    CLEAN_PIXEL_DATA,
     DEVICE_IDENTITY,
     FULL_DATES,
     INSTITUTION_IDENTITY,
@@ -37,8 +38,9 @@ OPTION_CODES = {
 CONTENT_CODES = {
     "clean_graphics": ("113103", "Clean Graphics Option"),
     "clean_structured_content": ("113104", "Clean Structured Content Option"),
+    CLEAN_PIXEL_DATA: ("113101", "Clean Pixel Data Option"),
 }
-"""For those that run on the instances that have such content."""
+"""For those that run on the instances that have such content, or such pixels."""
 
 
 DEGREES = ("UNMODIFIED", "MODIFIED", "REMOVED")

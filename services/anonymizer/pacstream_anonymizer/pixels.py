@@ -1,4 +1,4 @@
-"""Where pixel data lies, and whether it is all there. It is never decoded."""
+"""Where pixel data lies, and whether it is all there. It is not decoded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_pixels(
     explains and they are not zero.
     """
     if at == end:
-        if _number(elements, ROWS, encoding):
+        if number_of(elements, ROWS, encoding):
             raise Refusal("truncated")
         return None
     header = read_header(content, at, end, encoding)
@@ -58,7 +58,7 @@ def find_pixels(
             raise Refusal("truncated")
         (first, last), *frames = fragments
         _check_offsets(bytes(content[first:last]), frames, encoding)
-        area = _number(elements, ROWS, encoding) * _number(elements, COLUMNS, encoding)
+        area = number_of(elements, ROWS, encoding) * number_of(elements, COLUMNS, encoding)
         return Pixels(at, stop, tuple(frames), first < last, area)
     if encoding.encapsulated:
         raise Refusal("unreadable")
@@ -85,17 +85,17 @@ def _check_offsets(table: bytes, fragments: list[tuple[int, int]], encoding: Enc
 def native_length(elements: list[Element], tag: int, encoding: Encoding) -> int:
     """Bytes of all frames without padding (PS3.5 section 8.1.1)."""
     photometric = (value_of(elements, PHOTOMETRIC) or b"").decode("latin-1").strip(" \0")
-    samples = _number(elements, SAMPLES, encoding) or 1
-    bits = FLOAT_BITS.get(tag) or _number(elements, ALLOCATED, encoding)
-    area = _number(elements, ROWS, encoding) * _number(elements, COLUMNS, encoding)
+    samples = number_of(elements, SAMPLES, encoding) or 1
+    bits = FLOAT_BITS.get(tag) or number_of(elements, ALLOCATED, encoding)
+    area = number_of(elements, ROWS, encoding) * number_of(elements, COLUMNS, encoding)
     part, whole = SUBSAMPLED.get(photometric, (1, 1)) if samples == 3 else (1, 1)
-    total = area * _frames(elements) * samples * bits * part // whole
+    total = area * frames_of(elements) * samples * bits * part // whole
     if total == 0:
         raise Refusal("unreadable")
     return (total + 7) // 8
 
 
-def _frames(elements: list[Element]) -> int:
+def frames_of(elements: list[Element]) -> int:
     text = (value_of(elements, FRAMES) or b"").decode("latin-1").strip(" \0")
     if not text:
         return 1
@@ -104,7 +104,7 @@ def _frames(elements: list[Element]) -> int:
     return int(text) or 1
 
 
-def _number(elements: list[Element], tag: int, encoding: Encoding) -> int:
+def number_of(elements: list[Element], tag: int, encoding: Encoding) -> int:
     value = value_of(elements, tag)
     if value is None or len(value) < 2:
         return 0

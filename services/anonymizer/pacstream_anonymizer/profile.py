@@ -12,6 +12,7 @@ from pacstream.errors import InputError
 from pacstream_anonymizer import attributes, safe_private
 from pacstream_anonymizer.actions import (
     CLEAN_DESCRIPTORS,
+    CLEAN_PIXEL_DATA,
     DESCRIBING,
     DEVICE_IDENTITY,
     FULL_DATES,
@@ -40,7 +41,7 @@ OPTIONS = frozenset(
         CLEAN_DESCRIPTORS,
         "clean_structured_content",
         "clean_graphics",
-        "clean_pixel_data",
+        CLEAN_PIXEL_DATA,
     }
 )
 """The options of PS3.15 Annex E, named as the columns of the table."""
@@ -77,17 +78,23 @@ class Rule:
         return all(want in ("X", got) for want, got in zip(self.tag.upper(), number, strict=True))
 
 
+Rectangle = tuple[int, int, int, int]
+"""Left, top, width and height in pixels; columns and rows count from 0 at the top left."""
+
+
 @dataclass(frozen=True)
 class DeviceRegions:
-    """What to black out in images of `rows` and `columns` of a device: left, top, width and height
-    in pixels. An empty model or software is any."""
+    """What to black out in images of `rows` and `columns` of a device. An empty model, software or
+    modality is any; all of `image_type` have to be among the values of Image Type (0008,0008)."""
 
     manufacturer: str
     model: str
     software: str
     rows: int
     columns: int
-    rectangles: tuple[tuple[int, int, int, int], ...]
+    rectangles: tuple[Rectangle, ...]
+    modality: str = ""
+    image_type: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,8 @@ class Profile:
     """The Basic Profile with the options that are on, and what a project wants beyond them.
 
     `modalities` and `sop_classes` are admitted; none: all. An empty `key_id` is the project's
-    newest key. `second_look`: hold back what has text in its pixels. Raises InputError for options
+    newest key. `second_look`: hold back what has text in its pixels. `keep_ultrasound_regions`:
+    black out ultrasound images but for the regions that they name. Raises InputError for options
     that are unknown or exclude one another.
     """
 
@@ -109,6 +117,7 @@ class Profile:
     sop_classes: frozenset[str] = frozenset()
     key_id: str = ""
     second_look: bool = False
+    keep_ultrasound_regions: bool = False
 
     def __post_init__(self) -> None:
         unknown = self.options - OPTIONS

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -89,6 +90,7 @@ Tag = Annotated[str, AfterValidator(_tag)]
 Option = Annotated[str, AfterValidator(_option)]
 Word = Annotated[str, Field(max_length=64), AfterValidator(_line)]
 Modality = Annotated[str, Field(pattern=r"^[A-Z0-9_]{1,16}$")]
+ImageType = Annotated[str, Field(max_length=16), AfterValidator(_line)]
 Uid = Annotated[str, Field(pattern=r"^[0-9](\.?[0-9])*$", max_length=64)]
 Side = Annotated[int, Field(ge=0, le=65535)]
 
@@ -140,29 +142,22 @@ class RegionsTable(Part):
 
     manufacturer: Line
     model: str = Field(default="", max_length=64)
-    software: str = Field(default="", max_length=64)
+    software: str = Field(default="", max_length=256)
+    modality: Modality | Literal[""] = ""
+    image_type: list[ImageType] = []
     rows: int = Field(ge=1, le=65535)
     columns: int = Field(ge=1, le=65535)
     rectangles: list[Annotated[list[Side], Field(min_length=4, max_length=4)]] = Field(
         min_length=1, description="[left, top, width, height]"
     )
 
-    @model_validator(mode="after")
-    def _inside(self) -> Self:
-        for left, top, width, height in self.rectangles:
-            if not (
-                width and height and left + width <= self.columns and top + height <= self.rows
-            ):
-                raise ValueError(
-                    "a rectangle [left, top, width, height] leaves the image or is empty"
-                )
-        return self
-
     def regions(self) -> DeviceRegions:
         return DeviceRegions(
             manufacturer=self.manufacturer,
             model=self.model,
             software=self.software,
+            modality=self.modality,
+            image_type=tuple(self.image_type),
             rows=self.rows,
             columns=self.columns,
             rectangles=tuple((one[0], one[1], one[2], one[3]) for one in self.rectangles),
@@ -180,6 +175,7 @@ class ProfileFile(Part):
     sop_classes: list[Uid] = []
     key_id: str = Field(default="", pattern=r"^([1-9][0-9]{0,3})?$")
     second_look: bool = False
+    keep_ultrasound_regions: bool = False
     rules: list[RuleTable] = []
     regions: list[RegionsTable] = []
 
@@ -194,6 +190,7 @@ class ProfileFile(Part):
             sop_classes=frozenset(self.sop_classes),
             key_id=self.key_id,
             second_look=self.second_look,
+            keep_ultrasound_regions=self.keep_ultrasound_regions,
             rules=tuple(rule for table in self.rules for rule in table.rules()),
             regions=tuple(table.regions() for table in self.regions),
         )
@@ -215,7 +212,7 @@ def parse_profile(text: str, source: str = "profile") -> Profile:
         file = ProfileFile.model_validate(content)
     except ValidationError as error:
         raise ProfileError(source, problems_of(text, error)) from None
-    problems = list(_twice(text, file))
+    problems = [*_twice(text, file), *_wrong_regions(text, file)]
     try:
         profile = file.profile()
     except InputError as error:
@@ -235,3 +232,35 @@ def _twice(text: str, file: ProfileFile) -> Iterator[str]:
             if key in first:
                 yield f"line {line_of(text, here)}, {named(here)}: as in {first[key]} already"
             first.setdefault(key, named(here))
+
+
+def _wrong_regions(text: str, file: ProfileFile) -> Iterator[str]:
+    """Rectangles that are none of their image or of which a part is named twice, and tables for the
+    same images."""
+    first: dict[DeviceRegions, int] = {}
+    for number, table in enumerate(file.regions):
+        here: tuple[str | int, ...] = ("regions", number)
+        images = replace(table.regions(), rectangles=())
+        if images in first:
+            yield f"{_at(text, here)}: the images of regions[{first[images] + 1}] again"
+        first.setdefault(images, number)
+        for position, rectangle in enumerate(table.rectangles):
+            said = _wrong_rectangle(table, position, rectangle)
+            if said:
+                yield f"{_at(text, (*here, 'rectangles', position))}: {said}"
+
+
+def _wrong_rectangle(table: RegionsTable, position: int, rectangle: list[int]) -> str:
+    left, top, width, height = rectangle
+    if not (width and height):
+        return "a rectangle is [left, top, width, height], and this one is empty"
+    if left + width > table.columns or top + height > table.rows:
+        return f"leaves the image of {table.columns} columns and {table.rows} rows"
+    for number, (x, y, w, h) in enumerate(table.rectangles[:position], 1):
+        if left < x + w and x < left + width and top < y + h and y < top + height:
+            return f"overlaps rectangles[{number}]"
+    return ""
+
+
+def _at(text: str, loc: tuple[str | int, ...]) -> str:
+    return f"line {line_of(text, loc)}, {named(loc)}"

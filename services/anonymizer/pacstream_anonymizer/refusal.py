@@ -18,6 +18,8 @@ REASONS = frozenset(
         "burned_in_annotation",
         "recognizable_visual_features",
         "embedded_overlay",
+        "regions_unfit",
+        "regions_not_applied",
         "text_in_pixels",
         "pixels_not_seen",
         "codestream_comment",
@@ -67,13 +69,23 @@ class Refusal(Exception):  # noqa: N818 - an outcome by rule, not an error
         self.reason = reason
 
 
+BLACKED_OUT = frozenset({"burned_in_annotation", "secondary_capture", "ultrasound"})
+"""Rules that suspect text at the edges of a picture: black rectangles are the answer to them."""
+
+
 @dataclass
 class Waiver:
     """What an operator's decisions let pass for one instance; `used` are the reasons that would
-    have withheld it."""
+    have withheld it. `cleaned`: text in its pixels is going to be blacked out."""
 
     reasons: frozenset[str] = frozenset()
     used: set[str] = field(default_factory=set)
+    cleaned: bool = False
+
+    def suspect(self, reason: str) -> None:
+        """Refusal for text that may be in the pixels, unless it is blacked out or waived."""
+        if not (self.cleaned and reason in BLACKED_OUT):
+            self.refuse(reason)
 
     def refuse(self, reason: str) -> None:
         """Refusal, unless the reason is waived and somebody can judge it."""

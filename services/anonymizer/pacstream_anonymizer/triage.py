@@ -14,6 +14,7 @@ from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.refusal import Refusal, Waiver
 
 MODALITY, IMAGE_TYPE, SPECIMEN_LABEL_IN_IMAGE = 0x00080060, 0x00080008, 0x00480010
+BURNED_IN = 0x00280301
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 RT_DELIVERY = "1.2.840.10008.5.1.4.34."
@@ -55,19 +56,9 @@ IMAGES_OF_THESE = frozenset({"66.4", "66.7", "66.8", "481.1", "481.2", "481.23",
 NO_IMAGES = frozenset({"4.2", "77.1.5.3"})
 """Families of SOP classes without pixel data, what in them has some, and other classes without."""
 
-SCREENS = (
-    "CAPTURE",
-    "DOCUMENT",
-    "DOSE_INFO",
-    "LABEL",
-    "OVERVIEW",
-    "PASTED",
-    "REPORT",
-    "SCANNED",
-    "SCREEN",
-    "SNAPSHOT",
-)
-"""Parts of Image Type values of pictures of text."""
+SCREENS = ("CAPTURE", "PASTED", "SCREEN", "SNAPSHOT")
+PAGES = ("DOCUMENT", "DOSE_INFO", "LABEL", "OVERVIEW", "REPORT", "SCANNED")
+"""Parts of Image Type values: of pictures with text around, and of pictures of text."""
 
 SHEET = re.compile(r"\b(dose (report|info|sheet|summary)|patient protocol|screen ?(save|shot))\b")
 PROTOCOL_PAGE = re.compile(r"\bPROT\b")
@@ -145,7 +136,12 @@ def check_class(sop_class_uid: str, waiver: Waiver) -> None:
         raise Refusal("audio")
     reason = REASON_BY_CLASS.get(number) or REASON_BY_FAMILY.get(number.partition(".")[0])
     if reason and number not in TISSUES:
-        waiver.refuse(reason)
+        waiver.suspect(reason)
+
+
+def is_ultrasound(sop_class_uid: str) -> bool:
+    number = sop_class_uid.removeprefix(STORAGE)
+    return REASON_BY_CLASS.get(number) == "ultrasound" and number != sop_class_uid
 
 
 def is_image(sop_class_uid: str) -> bool:
@@ -168,29 +164,29 @@ def check_admitted(profile: Profile, elements: list[Element], sop_class_uid: str
 
 def check_content(elements: list[Element], sop_class_uid: str, waiver: Waiver) -> None:
     """Refusal if the data set says, or lets suspect, that its pixels identify."""
-    if "YES" in _codes(elements, 0x00280301):
-        waiver.refuse("burned_in_annotation")
+    if "YES" in _codes(elements, BURNED_IN):
+        waiver.suspect("burned_in_annotation")
     if "YES" in _codes(elements, 0x00280302):
         waiver.refuse("recognizable_visual_features")
     if value_of(elements, 0x00080064) is not None:
-        waiver.refuse("secondary_capture")
-    if (
-        _is_screen(elements)
-        or _is_coloured_slice(elements)
-        or _is_dose_sheet(elements)
-        or _is_slide_label(elements, sop_class_uid)
-    ):
+        waiver.suspect("secondary_capture")
+    if _is_typed(elements, SCREENS) or _is_coloured_slice(elements):
+        waiver.suspect("burned_in_annotation")
+    if _is_page(elements) or _is_dose_sheet(elements) or _is_slide_label(elements, sop_class_uid):
+        # Text all over: a scanner's pages have the device and the size of its slices.
         waiver.refuse("burned_in_annotation")
     if value_of(elements, 0x00420011) is not None:
         raise Refusal("encapsulated_document")
     _check_overlays(elements)
 
 
-def _is_screen(elements: list[Element]) -> bool:
+def _is_typed(elements: list[Element], kinds: tuple[str, ...]) -> bool:
+    return any(kind in value for value in _codes(elements, IMAGE_TYPE) for kind in kinds)
+
+
+def _is_page(elements: list[Element]) -> bool:
     types = _codes(elements, IMAGE_TYPE)
-    if any(PROTOCOL_PAGE.search(value) for value in types):
-        return True
-    return any(screen in value for value in types for screen in SCREENS)
+    return _is_typed(elements, PAGES) or any(PROTOCOL_PAGE.search(value) for value in types)
 
 
 def _is_coloured_slice(elements: list[Element]) -> bool:

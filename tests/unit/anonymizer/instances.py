@@ -121,8 +121,8 @@ def released(
     return dcmread(released_path(data_set, folder, transfer_syntax, profile))
 
 
-def reason(data_set: Dataset, folder: Path) -> str:
-    result = result_of(data_set, folder)
+def reason(data_set: Dataset, folder: Path, profile: Profile = DEFAULT) -> str:
+    result = result_of(data_set, folder, profile=profile)
     assert isinstance(result, Withheld), result
     assert not list((folder / "out").rglob("*.dcm"))
     return result.reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pacstream.errors import InputError, RejectedError
 from pacstream.toml_lines import line_of
 from pacstream_anonymizer import shelf
 from pacstream_anonymizer.profile import OPTIONS, DeviceRegions, Profile, Rule
-from pacstream_anonymizer.profile_file import ProfileError, ProfileFile, parse_profile
+from pacstream_anonymizer.profile_file import ProfileError, ProfileFile, RegionsTable, parse_profile
 from pacstream_anonymizer.shelf import Project, Shelf, named, shipped
 
 WHOLE = """
@@ -24,6 +25,7 @@ vocabulary = ["Contrast", "mprage"]
 modalities = ["MR"]
 sop_classes = ["1.2.840.10008.5.1.4.1.1.4"]
 key_id = "2"
+keep_ultrasound_regions = true
 
 [[rules]]
 tags = ["(0018,1030)", "00081030"]
@@ -40,6 +42,8 @@ reason = "why not"
 
 [[regions]]
 manufacturer = "ACME"
+modality = "US"
+image_type = ["DERIVED"]
 rows = 480
 columns = 640
 rectangles = [[0, 0, 640, 20], [600, 460, 40, 20]]
@@ -70,7 +74,12 @@ def test_all_keys_reach_the_engines_profile() -> None:
             Rule("00081030", "remove", "holds surnames here", manufacturer="SIEMENS"),
             Rule("0019xx0C", "replace", "why not", "SIEMENS MR HEADER", "0"),
         ),
-        regions=(DeviceRegions("ACME", "", "", 480, 640, ((0, 0, 640, 20), (600, 460, 40, 20))),),
+        regions=(
+            DeviceRegions(
+                "ACME", "", "", 480, 640, ((0, 0, 640, 20), (600, 460, 40, 20)), "US", ("DERIVED",)
+            ),
+        ),
+        keep_ultrasound_regions=True,
     )
 
 
@@ -107,7 +116,22 @@ RULE = "name='a'\n[[rules]]\naction='remove'\nreason='r'\n"
         ),
         (
             "name='a'\n[[regions]]\nmanufacturer='A'\nrows=10\ncolumns=10\nrectangles=[[5,5,6,1]]",
-            "line 2, regions[1]: a rectangle",
+            "line 6, regions[1].rectangles[1]: leaves the image of 10 columns and 10 rows",
+        ),
+        (
+            "name='a'\n[[regions]]\nmanufacturer='A'\nrows=10\ncolumns=10\n"
+            "rectangles=[\n [0,0,5,5],\n [5,0,0,5],\n [4,4,2,2],\n]",
+            "line 8, regions[1].rectangles[2]: a rectangle is [left, top, width, height], and",
+        ),
+        (
+            "name='a'\n[[regions]]\nmanufacturer='A'\nrows=10\ncolumns=10\n"
+            "rectangles=[\n [0,0,5,5],\n [5,0,1,5],\n [4,4,2,2],\n]",
+            "line 9, regions[1].rectangles[3]: overlaps rectangles[1]",
+        ),
+        (
+            "name='a'\n"
+            + "[[regions]]\nmanufacturer='A'\nrows=10\ncolumns=10\nrectangles=[[0,0,1,1]]\n" * 2,
+            "line 7, regions[2]: the images of regions[1] again",
         ),
     ],
 )
@@ -227,7 +251,8 @@ def test_a_project_is_written_and_listed(tmp_path: Path) -> None:
 
 
 def test_the_documented_keys_and_example_are_the_real_ones() -> None:
-    text = (Path(__file__).parents[3] / "docs/project-profiles.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/project-profiles.md").read_text()
+    text, _, regions = page.partition("## Text in the pixels")
     table = text[text.index("| Key |") :]
     rows = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `")]
     assert {key for row in rows for key in re.findall("`(.*?)`", row)} == set(
@@ -236,6 +261,16 @@ def test_the_documented_keys_and_example_are_the_real_ones() -> None:
     assert set(re.findall("`((?:retain|clean)_.*?)`", table)) == OPTIONS
     example = text[text.index("```toml") + 7 : text.rindex("```")]
     assert len(parse_profile(example).rules) == 3
+    (copied,) = re.findall("```toml(.*?)```", regions, re.DOTALL)
+    (device,) = parse_profile("name = 'a'\n" + textwrap.dedent(copied)).regions
+    assert len(device.rectangles) == 2
+    table = regions[regions.index("| Of a table |") :].split("\n\n")[0]
+    named = {
+        key
+        for row in re.findall("^\\| (`.*?) \\|", table, re.MULTILINE)
+        for key in re.findall("`(.*?)`", row)
+    }
+    assert named == set(RegionsTable.model_fields)
 
 
 @pytest.mark.parametrize("digest", ["../../../profile", "0" * 63, "G" * 64])

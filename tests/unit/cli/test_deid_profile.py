@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pacstream.errors import InputError
 from pacstream.messages import Dates
 from pacstream_anonymizer import table
 from pacstream_anonymizer.actions import FULL_DATES, MODIFIED_DATES, SAFE_PRIVATE
-from pacstream_anonymizer.profile import DEFAULT, OPTIONS, DeviceRegions, Profile
-from pacstream_cli.deid_profile import check_feasible, chosen, dates_of, named_options, short
+from pacstream_anonymizer.profile import DEFAULT, OPTIONS, Profile
+from pacstream_cli.deid_profile import chosen, dates_of, named_options, short
 
 
 def test_every_option_of_the_table_has_its_name() -> None:
@@ -50,10 +48,3 @@ def test_dates_are_told_by_the_options() -> None:
     assert dates_of(DEFAULT) is Dates.SHIFTED
     assert dates_of(Profile(frozenset())) is Dates.REMOVED
     assert dates_of(Profile(frozenset({FULL_DATES}))) is Dates.KEPT
-
-
-def test_a_profile_with_regions_is_refused_before_anything_starts() -> None:
-    check_feasible(DEFAULT)
-    regions = DeviceRegions("Maker", "", "", 512, 512, ((0, 0, 512, 40),))
-    with pytest.raises(InputError, match="regions"):
-        check_feasible(replace(DEFAULT, regions=(regions,)))

@@ -12,6 +12,7 @@ from pacstream.errors import InputError
 from pacstream_anonymizer.shelf import shipped
 from pacstream_cli.main import pacstream
 from tests.unit.anonymizer.instances import an_instance, saved
+from tests.unit.anonymizer.pictures import a_picture
 
 
 def said(*arguments: str) -> str:
@@ -88,3 +89,18 @@ def test_explain_says_what_would_be_withheld(tmp_path: Path) -> None:
         said("explain", str(tmp_path / "none.dcm"))
     with pytest.raises(InputError, match="a profile and a file"):
         said("explain", "strict", path, path)
+
+
+def test_explain_prints_the_signature_that_a_table_of_regions_needs(tmp_path: Path) -> None:
+    path = str(saved(a_picture(SoftwareVersions=["1.0", "2"]), tmp_path / "x.dcm"))
+    plain = said("explain", path)
+    table = plain[plain.index("[[regions]]") :]
+    profile = a_profile(tmp_path, f"name = 'mine'\n{table}rectangles = [[0, 0, 9, 2]]\n")
+    assert "profile mine" in said("check", profile)
+    known = said("explain", profile, path)
+    assert "black by regions:1, as [left, top, width, height]: [[0, 0, 9, 2]]" in known
+    assert "(7FE0,0010) Pixel Data: black by regions:1" in known
+    assert "withheld" not in known
+    told = json.loads(said("explain", profile, path, "--json"))
+    assert told["regions"] == {"regions:1": [[0, 0, 9, 2]]}
+    assert told["signature"]["software"] == "1.0\\2"
