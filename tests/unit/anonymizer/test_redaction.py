@@ -495,7 +495,7 @@ def kilobytes(process, name):
 release(sys.argv[1])
 child = REDACTOR._child._child.process.pid
 before = kilobytes(child, "VmHWM")
-limit = kilobytes("self", "VmData") * 1024 + (16 << 20)
+limit = kilobytes("self", "VmData") * 1024 + (12 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 release(sys.argv[2])
 print(kilobytes(child, "VmHWM") - before)
@@ -505,10 +505,10 @@ REDACTOR.close()
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
 def test_many_frames_are_never_held_at_once(tmp_path: Path, syntax: str) -> None:
-    """48 MB go through a process that may have 16 more, and another that does not need them."""
+    """32 MB go through a process that may have 12 more, and another that does not need them."""
     paths = []
     frame = bytes(range(256)) * 4096
-    for frames in (1, 48):
+    for frames in (1, 32):
         size = {"Rows": 1024, "Columns": 1024}
         path = tmp_path / f"{frames}.dcm"
         picture = a_picture(frames, PixelData=frame * frames, **size)
@@ -518,6 +518,6 @@ def test_many_frames_are_never_held_at_once(tmp_path: Path, syntax: str) -> None
             picture.PixelData = encapsulate([get_frame(one.PixelData, 0)] * frames)
         paths.append(str(saved(picture, path, syntax)))
     command = [sys.executable, "-c", FRUGAL, *paths, str(tmp_path / "out")]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert int(ran.stdout) < 16 << 10
+    assert int(ran.stdout) < 12 << 10
