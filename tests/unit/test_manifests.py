@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pacstream.settings import Settings, load_settings
+from pacstream.settings import KEY_PREFIX, PREFIX, Settings, load_settings
 from pacstream.topology import SINGLE_ACTIVE, SUBSCRIPTIONS, work_queues
 from pacstream_store_scp.process import ASSOCIATION_GRACE_S, COMMIT_GRACE_S, REPORT_GRACE_S
 
@@ -103,7 +103,10 @@ def test_every_variable_in_the_manifests_is_a_setting() -> None:
         for word in re.findall(r"\bPACSTREAM_[A-Z0-9_]+", line)
     }
     assert words
-    assert {word.removeprefix("PACSTREAM_").lower() for word in words} <= set(Settings.model_fields)
+    others = {
+        word for word in words if not word.startswith(KEY_PREFIX)
+    }  # project keys: no settings
+    assert {word.removeprefix(PREFIX).lower() for word in others} <= set(Settings.model_fields)
 
 
 def test_the_addresses_in_the_settings_are_those_of_the_services() -> None:
