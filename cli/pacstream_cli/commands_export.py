@@ -49,6 +49,8 @@ def export_options(command: F) -> F:
                          help="longest wait for a report of storage commitment"),
             click.option("--decompress", is_flag=True,
                          help="instances whose transfer syntax the node refuses"),
+            click.option("--replace", is_flag=True,
+                         help="files of the same name with other content (s3, sftp)"),
             click.option("--tries", type=click.IntRange(1, 20), default=4, show_default=True,
                          help="of each file, with growing pauses, where time may cure it"),
             click.option("--again", is_flag=True,
@@ -77,6 +79,7 @@ class Typed:
     verify: str
     commitment_s: float
     decompress: bool
+    replace: bool
     tries: int
     again: bool
     credentials: Path | None
@@ -114,6 +117,7 @@ def prepare(typed: Typed) -> Wish:
     terms = Terms(
         verify=Verify(typed.verify),
         decompress=typed.decompress,
+        replace=typed.replace,
         commitment_s=typed.commitment_s,
         timeout_s=settings.dimse_timeout_s,
         connection_timeout_s=settings.connection_timeout_s,

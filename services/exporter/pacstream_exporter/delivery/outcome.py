@@ -20,6 +20,8 @@ REASONS = frozenset(
         "elements_coerced", "elements_discarded", "class_mismatch_warned", "store_warning",
         NOT_LISTED, NOT_COMMITTED, "find_not_supported", "find_refused",
         "commitment_not_supported", "commitment_refused", "commitment_timed_out", "stopped",
+        "timed_out", "tls_failed", "destination_unreachable", "request_refused", "access_denied",
+        "not_found", "not_acceptable", "too_large", "content_differs", "other_content_there",
     }
 )  # fmt: skip
 """Those of deliveries; others are of `pacstream.dimse`."""
