@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from pacstream.archive import Archive
 from pacstream.errors import BrokerUnavailableError, InputError
 from pacstream.messages import Actions
 from pacstream.publisher import Publisher
@@ -23,6 +24,7 @@ from pacstream_cli.plan import SERIES_LIMIT, check_size
 from pacstream_cli.projects import establish
 from pacstream_cli.stack import Stack, running_settings
 from pacstream_cli.submission import Submission, Wishes, prepare
+from pacstream_exporter.batch_report.words import keep_words
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -173,6 +175,8 @@ def _publish(submission: Submission, settings: Settings) -> None:
             click.echo(preflight.check_destination(submission, settings), err=True)
         if submission.terms is not None:
             establish(settings.data, submission.batch.project, submission.terms.text)
+        words = {row.row: row.keys for row in submission.queries.rows}
+        keep_words(Archive(settings.data), submission.batch.batch_id, words)
         publisher.publish_all(submission.messages())
     finally:
         publisher.close()

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pacstream_cli.client import LedgerClient, View
+from pacstream_exporter.batch_report.content import row_state
 
 DELIVERED, NOT_DELIVERED = 0, 3
 """Exit codes of a finished batch."""
@@ -210,17 +211,6 @@ def action_line(step: View) -> str:
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in step["counts"].items())
     words = " ".join(filter(None, (step["state"], step["reason"])))
     return f"{step['action'].replace('_', ' ')}: {words}{f' ({counts})' if counts else ''}"
-
-
-def row_state(row: View) -> str:
-    """The worst that any of the row's series came to."""
-    if row["state"] != "answered":
-        return str(row["state"]).replace("_", " ")
-    states = {series["state"] for series in row["series"]}
-    for state in ("pending", "failed", "partial", "cancelled", "withheld"):
-        if state in states:
-            return state
-    return "complete"
 
 
 def remark(row: View) -> str:

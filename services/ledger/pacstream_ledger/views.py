@@ -125,6 +125,9 @@ def _summary(db: Connection, row: Row[Any]) -> View:
     return {
         "batch_id": batch.batch_id,
         "name": batch.name,
+        "project": batch.project,
+        "profile": batch.profile,
+        "key_id": batch.key_id,
         "out": batch.out,
         "actions": batch.actions.model_dump(),
         "submitted_at": batch.submitted_at,

@@ -15,11 +15,11 @@ from pacstream_cli.reporting import (
     print_report,
     remark,
     report_csv,
-    row_state,
     stages,
     state_of,
     status_table,
 )
+from pacstream_exporter.batch_report.content import row_state
 
 View = dict[str, Any]
 

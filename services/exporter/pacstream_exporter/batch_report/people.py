@@ -1,0 +1,76 @@
+"""Who is who in a batch's release: in the trusted zone only.
+
+mapping.csv        PatientID, IssuerOfPatientID, Pseudonym, DateShiftDays
+mapper.json        PACSMAN's: {"<pseudonym>": "<patient ID>"}
+date_offsets.csv   PACSMAN's: one line of days, in the order of mapping.csv
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from pacstream.archive import Archive, write_atomically
+from pacstream.keys import load_key
+from pacstream.messages import Dates, Order
+from pacstream.pseudonyms import Subject
+
+COLUMNS = ("PatientID", "IssuerOfPatientID", "Pseudonym", "DateShiftDays")
+Person = tuple[str, str, str, int]
+"""A line of mapping.csv."""
+
+
+def people_of(batch_id: str, series: Iterable[str], archive: Archive) -> list[Person]:
+    """The patients of a batch's series (UIDs), in their order, each once.
+
+    Days are 0 where the release keeps dates, or has none. Raises RejectedError as
+    `pacstream.keys.load_key`, and if an order file can't be read.
+    """
+    found: dict[Person, None] = {}
+    for series_uid in series:
+        order_file = archive.read_order(series_uid)
+        order = order_file.orders.get(batch_id) if order_file else None
+        if order is not None and order.actions.anonymize:
+            found[_person(order, archive)] = None
+    return list(found)
+
+
+def _person(order: Order, archive: Archive) -> Person:
+    series = order.series
+    issuer = _issuer(archive, series.series_uid)
+    subject = Subject.of(series.patient_id, issuer, series.study_uid, order.pseudonym)
+    key = load_key(archive.keys, order.project, order.key_id)
+    days = subject.shift_days(key) if order.dates is Dates.SHIFTED else 0
+    return series.patient_id, issuer, subject.name(key), days
+
+
+def _issuer(archive: Archive, series_uid: str) -> str:
+    """(0010,0021) of the series' first instance: de-identification goes by it."""
+    for uid in sorted(archive.instances(series_uid))[:1]:
+        try:
+            path = archive.instance_path(series_uid, uid)
+            read = dcmread(path, specific_tags=["IssuerOfPatientID"], stop_before_pixels=True)
+        except (OSError, InvalidDicomError, ValueError, KeyError):
+            return ""
+        return str(read.get("IssuerOfPatientID", "") or "").strip(" \0")
+    return ""
+
+
+def write_people(people: Sequence[Person], folder: Path) -> None:
+    """The three files, each whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(people)
+    write_atomically(folder / "mapping.csv", text.getvalue().encode("utf-8", "surrogateescape"))
+    mapper = {pseudonym: patient_id for patient_id, _, pseudonym, _ in people}
+    told = json.dumps(mapper, ensure_ascii=False, indent=1)
+    write_atomically(folder / "mapper.json", told.encode("utf-8", "surrogateescape"))
+    offsets = ",".join(str(days) for *_, days in people)
+    write_atomically(folder / "date_offsets.csv", f"{offsets}\n".encode())
