@@ -464,7 +464,6 @@ class BatchFinished(Message):
     """Every row and series of the batch has reached its last state."""
 
     topic = "batch.finished"
-    announcement = True
     batch_id: str
     delivered: bool = Field(description="all that was asked for is there")
     series: dict[str, int] = Field(description="number of series in each state")

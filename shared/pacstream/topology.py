@@ -13,6 +13,7 @@ from pacstream.messages import (
     ActionFinished,
     ActionName,
     ActionRequested,
+    BatchFinished,
     DeidentifyRequested,
     InfoRequested,
     InfoWritten,
@@ -44,7 +45,7 @@ SUBSCRIPTIONS: dict[str, tuple[type[Message], ...]] = {
     "retrieve": (SeriesRequested,),
     "anonymizer": (InstancesReceived, DeidentifyRequested),
     "converter": (SeriesReceived, ActionRequested),
-    "exporter": (SeriesReceived, InfoRequested, ActionRequested),
+    "exporter": (SeriesReceived, InfoRequested, ActionRequested, BatchFinished),
     "ledger": (
         QueryRequested,
         SeriesFound,

@@ -105,6 +105,25 @@ def test_expected_is_always_done_withheld_failed_or_pending(batch: dict[str, Any
         assert one["expected"] == one["done"] + one["withheld"] + one["failed"] + one["pending"]
 
 
+def test_both_copies_of_the_report_are_written_when_a_batch_has_ended(
+    batch: dict[str, Any], line: Line, manifest: Manifest
+) -> None:
+    kept = line.data / "state" / "batches" / batch["id"]
+    shared = batch["out"] / "reports" / batch["id"]
+    until(lambda: (kept / "date_offsets.csv").exists(), 20)
+    told = json.loads((kept / "report.json").read_text("utf-8"))
+    assert told["batch"]["delivered"] and all(stage["balanced"] for stage in told["stages"])
+    assert told["rows"][0]["asked"]
+    released = {path.name for path in (batch["out"] / "release").glob("sub-*")}
+    mapper = json.loads((kept / "mapper.json").read_text("utf-8"))
+    assert {f"sub-{pseudonym}" for pseudonym in mapper} == released
+    assert set(mapper.values()) == {one.patient_id for one in wanted(manifest)}
+    for path in shared.iterdir():
+        text = path.read_text("utf-8")
+        for instance in wanted(manifest):
+            assert instance.series_uid not in text and instance.patient_id not in text
+
+
 def test_completeness_is_known_by_uids(batch: dict[str, Any]) -> None:
     series = [one for row in batch["report"]["report"] for one in row["series"]]
     assert {one["evidence"] for one in series} == {"uids"}

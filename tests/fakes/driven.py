@@ -50,10 +50,12 @@ class Driven:
         self.clock = Clock()
         self.disk_is_low = False
         self.cancelled: list[str] = []
+        self.kept: list[views.View] = []
         self.ledger = Ledger(
             open_database(sqlite_url(where) if isinstance(where, Path) else where),
             line.present,
             cancel=self._cancel,
+            keep_view=self.kept.append,
             disk_is_low=lambda: self.disk_is_low,
             throttle=throttle or Throttle(moves=4),
             clock=self.clock,

@@ -7,6 +7,7 @@ from pacstream.batch_action import run_in_child
 from pacstream.bus import Service, subscribes_to
 from pacstream.messages import (
     ActionRequested,
+    BatchFinished,
     InfoRequested,
     InfoWritten,
     SeriesExported,
@@ -15,6 +16,7 @@ from pacstream.messages import (
 from pacstream.outlet import Emitter
 from pacstream.settings import load_settings
 from pacstream.topology import ACTION_SERVICE
+from pacstream_exporter.batch_report.files import write_all
 from pacstream_exporter.info import write_info
 from pacstream_exporter.originals import export_originals
 
@@ -49,3 +51,7 @@ class ExporterService(Service):
     def on_action_requested(self, message: ActionRequested) -> None:
         if ACTION_SERVICE[message.action.name] == self.name:
             self.emit(run_in_child("pacstream_exporter", message, ARCHIVE))
+
+    @subscribes_to(BatchFinished)
+    def on_batch_finished(self, message: BatchFinished) -> None:
+        write_all(message.batch_id, ARCHIVE)

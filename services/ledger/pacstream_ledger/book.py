@@ -103,6 +103,10 @@ def _no_manifest(batch: Batch, series: Iterable[SeriesResult]) -> str:
     return ""
 
 
+def _no_view(view: dict[str, Any]) -> None:
+    """There is no trusted zone to write it to."""
+
+
 class Book:
     """The one writer of the database behind `engine`.
 
@@ -120,6 +124,7 @@ class Book:
         *,
         cancel: Callable[[str], None] = _nothing,
         keep_manifest: Callable[[Batch, Iterable[SeriesResult]], str] = _no_manifest,
+        keep_view: Callable[[dict[str, Any]], None] = _no_view,
         disk_is_low: Callable[[], bool] = lambda: False,
         throttle: Throttle | None = None,
         rounds: int = 3,
@@ -129,6 +134,7 @@ class Book:
         self.engine = engine
         self.present = present
         self.cancel = cancel
+        self.keep_view = keep_view
         self.keep_manifest = keep_manifest
         self.rounds = rounds
         self.round_pause_s = round_pause_s

@@ -32,6 +32,7 @@ from pacstream_ledger.delivery import FINE, HOPELESS, Delivery
 from pacstream_ledger.gate import is_empty_success
 from pacstream_ledger.schema import BATCHES, EXPECTED, ORDERS, RECEIVED, ROWS, insert_new, put
 from pacstream_ledger.states import LISTED, UNDER_WAY, state_of
+from pacstream_ledger.views import report_in
 
 CONFLICTING = "conflicting"
 """Remark: an instance came with another content than the one that is here. Both are kept."""
@@ -337,6 +338,7 @@ class Retrieval(Delivery):
             .values(finished_at=self.clock(), delivered=delivered)
         )
         if done.rowcount:
+            self._keep_view(db, batch_id)
             finished = BatchFinished(
                 batch_id=batch_id, delivered=delivered, series=series, rows=rows
             )
@@ -360,6 +362,12 @@ class Retrieval(Delivery):
                 manifest=self.keep_manifest(batch, steps.results(db, batch)),
             ),
         )
+
+    def _keep_view(self, db: Connection, batch_id: str) -> None:
+        """What the report is made from, before the batch is told to have ended."""
+        view = report_in(db, batch_id)
+        if view is not None:
+            self.keep_view(view)
 
 
 def _last_reason(moved: SeriesMoved) -> str:

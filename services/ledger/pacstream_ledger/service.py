@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from pacstream.archive import Archive
+from pacstream.batch_view import write_view
 from pacstream.bus import Service, answers_http, every
 from pacstream.disk import Watermark
 from pacstream.errors import InputError
@@ -34,6 +35,7 @@ LEDGER = Ledger(
     open_database(SETTINGS.database_url),
     ARCHIVE.instances,
     cancel=ARCHIVE.cancel,
+    keep_view=partial(write_view, ARCHIVE),
     keep_manifest=partial(write_manifest, ARCHIVE),
     disk_is_low=Watermark(
         SETTINGS.data,

@@ -39,31 +39,36 @@ def batch_status(engine: Engine, batch_id: str) -> View | None:
 def batch_report(engine: Engine, batch_id: str) -> View | None:
     """The status, and each row with each of its series."""
     with engine.connect() as db:
-        row = db.execute(select(BATCHES).where(BATCHES.c.batch_id == batch_id)).one_or_none()
-        if row is None:
-            return None
-        batch = Batch.model_validate_json(row.batch)
-        series = _all_series(db, batch)
-        links = select(ROW_SERIES).where(ROW_SERIES.c.batch_id == batch_id)
-        of_row: dict[int, list[View]] = {}
-        lost: dict[int, str] = {}
-        for link in db.execute(links).all():
-            if link.series_uid in series:
-                of_row.setdefault(link.row, []).append(series[link.series_uid])
-            if link.lost:
-                lost[link.row] = link.lost
-        rows = db.execute(select(ROWS).where(ROWS.c.batch_id == batch_id).order_by(ROWS.c.row))
-        report = _summary(db, row)
-        report["report"] = [
-            {
-                "row": one.row,
-                "state": one.state,
-                "reason": one.reason or lost.get(one.row, ""),
-                "series": of_row.get(one.row, []),
-            }
-            for one in rows.all()
-        ]
-        return report
+        return report_in(db, batch_id)
+
+
+def report_in(db: Connection, batch_id: str) -> View | None:
+    """The same in a transaction that is open."""
+    row = db.execute(select(BATCHES).where(BATCHES.c.batch_id == batch_id)).one_or_none()
+    if row is None:
+        return None
+    batch = Batch.model_validate_json(row.batch)
+    series = _all_series(db, batch)
+    links = select(ROW_SERIES).where(ROW_SERIES.c.batch_id == batch_id)
+    of_row: dict[int, list[View]] = {}
+    lost: dict[int, str] = {}
+    for link in db.execute(links).all():
+        if link.series_uid in series:
+            of_row.setdefault(link.row, []).append(series[link.series_uid])
+        if link.lost:
+            lost[link.row] = link.lost
+    rows = db.execute(select(ROWS).where(ROWS.c.batch_id == batch_id).order_by(ROWS.c.row))
+    report = _summary(db, row)
+    report["report"] = [
+        {
+            "row": one.row,
+            "state": one.state,
+            "reason": one.reason or lost.get(one.row, ""),
+            "series": of_row.get(one.row, []),
+        }
+        for one in rows.all()
+    ]
+    return report
 
 
 def _all_series(db: Connection, batch: Batch) -> dict[str, View]:

@@ -15,6 +15,7 @@ from pacstream.messages import (
     SeriesFound,
 )
 from pacstream.topology import SUBSCRIPTIONS
+from pacstream_ledger import views
 from pacstream_ledger.ledger import Ledger
 from tests.fakes.driven import Driven, series_of
 from tests.fakes.line import FakeLine, make_batch, make_found
@@ -99,6 +100,17 @@ def test_a_batch_that_ends_within_a_group_has_finished_once(tmp_path: Path) -> N
     last = driven.unsent()
     assert [type(message) for message in last] == [SeriesComplete, SeriesComplete, BatchFinished]
     assert driven.report()["delivered"] is True
+
+
+def test_the_last_state_of_a_batch_is_kept_before_its_end_is_told(tmp_path: Path) -> None:
+    driven = _of_two_series(tmp_path)
+    driven.scheduler.record(*_answers(driven))
+    written = [fact for request in driven.released() for fact in driven.line.answer(request)]
+    assert driven.kept == []
+    driven.scheduler.record(*written)
+    [view] = driven.kept
+    assert view["finished_at"] is not None
+    assert view == views.batch_report(driven.ledger.engine, view["batch_id"])
 
 
 def test_a_row_that_finds_nothing_ends_its_batch(tmp_path: Path) -> None:
