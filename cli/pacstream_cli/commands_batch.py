@@ -52,6 +52,9 @@ def batch_options(command: F) -> F:
                          "research]"),
             click.option("--new-ids", "--new_ids", "new_ids", type=click.Path(path_type=Path),
                          help="pseudonyms by PatientID: new_ids.json or CSV"),
+            click.option("--pseudonyms", default="", metavar="SOURCE",
+                         help="hmac: made with the project's key; file:PATH: as --new-ids; "
+                         "api:CONFIG: of the De-ID service  [default: hmac]"),
             click.option("--karnak", "album", default="", metavar="ALBUM",
                          help="Karnak's elements in the release: pseudonym and album"),
             click.option("--karnak-creator", "creator", default="", metavar="NAME",

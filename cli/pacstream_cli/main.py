@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "commands_batch",
     "anonymize": "commands_anonymize",
     "export": "commands_export",
+    "get-pseudonyms": "commands_pseudonyms",
     "status": "commands_status",
     "watch": "commands_status",
     "report": "commands_status",

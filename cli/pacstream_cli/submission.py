@@ -18,7 +18,7 @@ from pacstream.pseudonyms import PROJECT
 from pacstream_cli.batch_actions import batch_actions
 from pacstream_cli.config import PacsConfig, read_config
 from pacstream_cli.deid_profile import dates_of
-from pacstream_cli.given_names import with_names
+from pacstream_cli.given_names import source_of, with_names
 from pacstream_cli.profiles import Chosen, choose
 from pacstream_cli.projects import Terms, terms_of
 from pacstream_cli.queryfile import QueryFile, read_queries
@@ -39,6 +39,8 @@ class Wishes:
     profile: str = ""
     """Name or file of a project profile; empty: the project's."""
     new_ids: Path | None = None
+    pseudonyms: str = ""
+    """Where they come from: `pacstream_cli.given_names`; empty: hmac, or new_ids."""
     pacs_profile: Path | None = None
     priority: int = 0
     refresh: bool = False
@@ -84,10 +86,12 @@ def prepare(wishes: Wishes, data: Path) -> Submission:
     check_terms(wishes)
     check_afterwards(wishes)
     submission = prepare_plan(wishes, data)
-    if wishes.new_ids is not None:
-        submission = replace(submission, queries=with_names(submission.queries, wishes.new_ids))
-    check_pseudonyms(submission.queries, wishes.actions)
+    source = source_of(wishes.pseudonyms, wishes.new_ids)
     check_output(wishes.out)
+    if source is not None:
+        queries = with_names(submission.queries, source, wishes.project)
+        submission = replace(submission, queries=queries)
+    check_pseudonyms(submission.queries, wishes.actions)
     return _on_terms(submission, wishes, data)
 
 
@@ -154,7 +158,12 @@ def check_terms(wishes: Wishes) -> None:
     """Raises InputError for rules of a release that nobody asked for."""
     if wishes.actions.anonymize:
         return
-    for option, value in (("--profile", wishes.profile), ("--new-ids", wishes.new_ids)):
+    given = {
+        "--profile": wishes.profile,
+        "--new-ids": wishes.new_ids,
+        "--pseudonyms": wishes.pseudonyms,
+    }
+    for option, value in given.items():
         if value:
             raise InputError(
                 f"{option} is for a release: add --anonymize --project NAME "
