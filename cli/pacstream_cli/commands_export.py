@@ -124,7 +124,7 @@ def prepare(typed: Typed) -> Wish:
         credentials=find_credentials(destination.name, data, typed.credentials),
     )
     return Wish(
-        folders=(folder,),
+        places=(folder,),
         name=destination.name,
         carrier=carrier_of(destination, terms),
         data=data,
@@ -162,7 +162,7 @@ def _run(wish: Wish) -> Result:
         try:
             return deliver(wish, Watcher(progress))
         except RetryLaterError as error:
-            raise InputError(f"the destination can't be reached: {error}") from None
+            raise InputError(f"nothing was delivered: {error}; run it again later") from None
 
 
 def print_result(result: Result) -> None:

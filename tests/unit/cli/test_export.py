@@ -85,7 +85,7 @@ def test_wrong_input_is_told_before_anything_is_sent(folder: Path, tmp_path: Pat
         ):
             with pytest.raises(InputError):
                 called(*arguments)
-        with pytest.raises(InputError, match="reached"):
+        with pytest.raises(InputError, match="again later"):
             called(folder, "--to", "dicom://A@127.0.0.1:9", "--data", tmp_path / "data")
         assert node.stores == []
     assert not (folder / ".pacstream").exists()

@@ -7,7 +7,7 @@ import mmap
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,16 +89,16 @@ class Inventory:
 
 
 def take_stock(
-    folders: Iterable[Path], *, instances_only: bool, tell: Callable[[int], None] = lambda n: None
+    places: Iterable[Path], *, instances_only: bool, root: Path | None = None
 ) -> Inventory:
-    """All files below the folders, in the order of their names; what a writer has not finished
-    (`.….part`) is none. With `instances_only` each SOP Instance UID once.
+    """All files below the folders, and files that are named themselves, in the order of their
+    names; what a writer has not finished (`.….part`) is none. With `instances_only` each SOP
+    Instance UID once. Names are relative to `root`; without it, to the folder.
 
     Raises InputError if a folder can't be read, or two files have one name.
     """
     stock = Inventory()
-    for item in _files(list(folders)):
-        tell(stock.files)
+    for item in _files(list(places), root):
         if item.path.is_symlink():
             stock.left_out[LINK] += 1
         elif instances_only:
@@ -114,13 +114,14 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _files(folders: list[Path]) -> Iterator[Item]:
+def _files(places: list[Path], root: Path | None) -> Iterator[Item]:
     seen: set[str] = set()
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: is no folder that can be read")
-        for path in _walk(folder):
-            name = path.relative_to(folder).as_posix()
+    for place in places:
+        is_file = place.is_file()
+        if not is_file and not place.is_dir():
+            raise InputError("a folder that is to be delivered is none, or can't be read")
+        for path in [place] if is_file else _walk(place):
+            name = path.relative_to(root or (place.parent if is_file else place)).as_posix()
             if name in seen:
                 raise InputError("two folders hold a file of one name: deliver them one by one")
             seen.add(name)

@@ -46,9 +46,10 @@ GONE = frozenset(
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted. `folders` are delivered to `carrier`, which `name` names."""
+    """What is wanted: `places`, folders or files, are delivered to `carrier`, which `name` names.
+    There a file has the name that it has below `root`; without it, below its folder."""
 
-    folders: tuple[Path, ...]
+    places: tuple[Path, ...]
     name: str
     carrier: Carrier
     data: Path
@@ -58,6 +59,7 @@ class Wish:
     """Of each file, for what time may cure."""
     pause_s: float = 2.0
     """Before the second try; then doubled."""
+    root: Path | None = None
     from_the_start: bool = False
     """Whatever the journal says."""
 
@@ -82,10 +84,10 @@ def deliver(wish: Wish, watcher: Watcher | None = None) -> Result:
     """Deliver all files, verify them as asked, write the report.
 
     One bad file stops no other. Raises InputError if there is nothing to deliver or the
-    destination refuses us; RetryLaterError if it can't be reached.
+    destination refuses us; RetryLaterError if it can't be reached, or another run delivers there.
     """
     started = time.monotonic()
-    stock = take_stock(wish.folders, instances_only=wish.carrier.instances_only)
+    stock = take_stock(wish.places, instances_only=wish.carrier.instances_only, root=wish.root)
     if not stock.items and not stock.broken:
         kind = "DICOM instance" if wish.carrier.instances_only else "file"
         raise InputError(f"there is no {kind} in the folder")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pacstream.durable import create_folder
-from pacstream.errors import InputError
+from pacstream.errors import RetryLaterError
 from pacstream_exporter.delivery.outcome import Delivery, Evidence, State
 
 KEPT = frozenset({State.SENT, State.DELIVERED, State.UNVERIFIED})
@@ -44,15 +44,14 @@ class Journal:
     @classmethod
     @contextlib.contextmanager
     def opened(cls, folder: Path) -> Iterator[Journal]:
-        """Raises InputError if another process delivers to the same destination."""
+        """Raises RetryLaterError `under_way` if another process delivers to the destination."""
         create_folder(folder)
         with (folder / "journal.jsonl").open("a+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError(
-                    "another process is delivering to this destination; wait for it, then run "
-                    "this again"
+                raise RetryLaterError(
+                    "another process is delivering to this destination", code="under_way"
                 ) from None
             yield cls(file)
 

@@ -38,7 +38,7 @@ def send(folder: Path, tmp_path: Path) -> Deliver:
             "commitment_s": wanted.pop("commitment_s", 5.0),
         }
         destination = DicomNode(node.node(), listen)
-        carrier = NodeCarrier(destination, **own, timeout_s=10.0, connection_timeout_s=2.0)
+        carrier = NodeCarrier(destination, **own, timeout_s=30.0, connection_timeout_s=20.0)
         wish = Wish((folder,), destination.name, carrier, tmp_path / "data", pause_s=0.01)
         result = deliver(replace(wish, **wanted), watcher)
         assert {*result.reasons, *result.warnings} <= REASONS | {"association_aborted"}

@@ -27,6 +27,17 @@ def test_links_parts_and_other_files_are_left_out(folder: Path) -> None:
     assert stock.files == 6
 
 
+def test_names_below_a_root_and_single_files(folder: Path) -> None:
+    put(folder / "release" / "a", make_series(instances=1))
+    single = folder / "release" / "a.nii.gz"
+    single.write_bytes(b"nifti")
+    places = [folder / "release" / "a", single]
+    stock = take_stock(places, instances_only=False, root=folder / "release")
+    assert sorted(item.name.partition("/")[0] for item in stock.items) == ["a", "a.nii.gz"]
+    with pytest.raises(InputError, match="is none"):
+        take_stock([folder / "missing"], instances_only=False)
+
+
 def test_all_files_of_a_store_of_files(folder: Path) -> None:
     put(folder / "a", make_series(instances=1))
     (folder / "b.nii.gz").write_bytes(b"nifti")

@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 from pynetdicom import _config
 
 from demo.pacs import free_port
-from pacstream.errors import InputError, PacsUnreachableError
+from pacstream.errors import InputError, PacsUnreachableError, RetryLaterError
 from pacstream_exporter.delivery.job import Watcher
 from tests.fakes.datasets import make_series
 from tests.fakes.store_node import StoreNode
@@ -242,6 +242,19 @@ def test_a_port_that_is_taken_is_told(folder: Path, send: Deliver) -> None:
     put(folder, make_series(instances=1))
     with StoreNode(commitment="new").running() as node, pytest.raises(InputError, match="port"):
         send(node, listen=node.port)
+
+
+def test_two_runs_to_one_destination_exclude_each_other(folder: Path, send: Deliver) -> None:
+    put(folder, make_series(instances=2))
+
+    def second() -> bool:
+        with pytest.raises(RetryLaterError, match="another process"):
+            send(node)
+        return True
+
+    with StoreNode().running() as node:
+        assert send(node, jobs=1, watcher=Watcher(may_go_on=second)).is_whole
+    assert len(node.stores) == 2
 
 
 def test_nobody_there(folder: Path, send: Deliver) -> None:

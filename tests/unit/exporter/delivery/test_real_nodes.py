@@ -37,7 +37,7 @@ def deliver_to(address: str, folder: Path, data: Path, **wanted: Any) -> Result:
         decompress=wanted.pop("decompress", False),
         commitment_s=10.0,
         timeout_s=20.0,
-        connection_timeout_s=5.0,
+        connection_timeout_s=20.0,
     )
     wish = Wish((folder,), destination.name, carrier, data, pause_s=0.1)
     return deliver(replace(wish, **wanted))

@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[SftpFolder]:
 def to_server(server: SftpFolder, folder: Path, **wanted: Any) -> Result:
     known = wanted.pop("known", None) or server.known_hosts(folder.parent / "known_hosts")
     opened = Credentials(password=wanted.pop("password", PASSWORD), known_hosts=str(known))
-    terms = Terms(credentials=opened, replace=wanted.pop("over", False), connection_timeout_s=5.0)
+    terms = Terms(credentials=opened, replace=wanted.pop("over", False), connection_timeout_s=20.0)
     destination = parse_destination(f"sftp://{USER}@127.0.0.1:{server.port}/in/7")
     carrier = carrier_of(destination, terms)
     wish = Wish((folder,), destination.name, carrier, folder.parent / "data", pause_s=0.01)

@@ -27,7 +27,7 @@ from tests.unit.retrieve.test_real_pacs import WebOrthanc
 
 def post(url: str, folder: Path, terms: Terms | None = None, **wanted: Any) -> Result:
     destination = parse_destination(url)
-    carrier = carrier_of(destination, replace(terms or Terms(), connection_timeout_s=2.0))
+    carrier = carrier_of(destination, replace(terms or Terms(), connection_timeout_s=20.0))
     data = folder.parent / "data"
     wish = Wish((folder,), destination.name, carrier, data, pause_s=0.01)
     result = deliver(replace(wish, **wanted))
