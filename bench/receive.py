@@ -19,7 +19,6 @@ from bench.receivers import (
     OrthancReceiver,
     OurReceiver,
     Receiver,
-    has_setting,
     started,
 )
 from bench.rounds import (
@@ -97,13 +96,9 @@ def receivers(folder: Path, amqp_url: str, ear: BusEar[InstancesReceived]) -> li
         FolderReceiver(PYNETDICOM, "PYNETDICOM", folder, pynetdicom),
         ours(OURS, "OURS"),
         ours(UNANNOUNCED, "UNANNOUNCED", module="bench.unannounced", announces=False),
+        ours(TWO, "TWO", store_workers="2"),
+        ours(DURABLE, "DURABLE", durable_ack="true"),
     ]  # fmt: skip
-    if has_setting("store_workers"):
-        field.append(ours(TWO, "TWO", store_workers="2"))
-    else:
-        field.append(ours(TWO, "TWO", starts=2))
-    if has_setting("durable_ack"):
-        field.append(ours(DURABLE, "DURABLE", durable_ack="true"))
     return field
 
 

@@ -24,7 +24,6 @@ from bench.tools import BenchError
 from demo.pacs import OrthancPacs, dcmtk_environment, free_port
 from pacstream.archive import Archive
 from pacstream.messages import Actions, InstancesReceived, Order, Series
-from pacstream.settings import Settings
 from pacstream_cli.supervision import http_health
 
 SETTLE_S = 60.0
@@ -143,7 +142,7 @@ class OrthancReceiver(Receiver):
 class OurReceiver(Receiver):
     """The store SCP service with a broker that has queues and no consumers.
 
-    `ear` hears what is announced. `starts` is how many times the command runs on the one port.
+    `ear` hears what is announced.
     """
 
     def __init__(
@@ -155,7 +154,6 @@ class OurReceiver(Receiver):
         ear: BusEar[InstancesReceived],
         *,
         module: str = "pacstream_store_scp",
-        starts: int = 1,
         announces: bool = True,
         **settings: str,
     ) -> None:
@@ -165,27 +163,24 @@ class OurReceiver(Receiver):
         self._announced: list[str] = []
         self._announces = announces
         self._command = [sys.executable, "-m", module]
-        self._http_ports = [free_port() for _ in range(starts)]
-        self._processes: list[Spawned] = []
+        self._http_port = free_port()
+        self._process: Spawned | None = None
         keep = {name: text for name, text in os.environ.items() if not name.startswith("PACSTREAM")}
         told = {"data": str(self._archive.root), "amqp_url": amqp_url, "store_aet": aet}
-        told |= {"store_port": str(self.port), **settings}
+        told |= {"store_port": str(self.port), "http_port": str(self._http_port), **settings}
         self._environ = keep | {f"PACSTREAM_{key.upper()}": text for key, text in told.items()}
 
     def start(self) -> None:
-        for port in self._http_ports:
-            environ = {**self._environ, "PACSTREAM_HTTP_PORT": str(port)}
-            process = Spawned(self._command, environ, self.folder / "log.txt")
-            self._processes.append(process)
-            process.wait_until(partial(_is_healthy, port))
+        self._process = Spawned(self._command, self._environ, self.folder / "log.txt")
+        self._process.wait_until(partial(_is_healthy, self._http_port))
 
     def stop(self) -> None:
-        for process in self._processes:
-            process.stop()
+        if self._process is not None:
+            self._process.stop()
 
     @property
     def pids(self) -> Sequence[int]:
-        return [process.pid for process in self._processes]
+        return [] if self._process is None else [self._process.pid]
 
     def expect(self, series: Sequence[WrittenSeries]) -> None:
         """The folders and order files stay: the service may keep handles on them."""
@@ -217,11 +212,6 @@ class OurReceiver(Receiver):
                 self._announced += [one.sop_instance_uid for one in message.instances]
         if len(self._announced) != len(wanted):
             raise BenchError(f"{self.name}: images were announced twice")
-
-
-def has_setting(name: str) -> bool:
-    """Whether this version of pacstream knows PACSTREAM_<NAME>."""
-    return name in Settings.model_fields
 
 
 @contextlib.contextmanager
