@@ -33,8 +33,8 @@ imports: ## who may import whom
 	$(BIN)/lint-imports
 
 tests: ## all tests that do not take minutes
-	$(BIN)/python -m pytest tests/unit -m "not slow" -n 4
-	$(BIN)/python -m pytest tests/integration tests/e2e -m "not slow"
+	$(BIN)/python -m pytest tests/unit -m "not slow" -n 4 --durations 20
+	$(BIN)/python -m pytest tests/integration tests/e2e -m "not slow" --durations 20
 
 test-slow: ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
