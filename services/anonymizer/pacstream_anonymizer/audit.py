@@ -13,7 +13,7 @@ import functools
 import json
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,17 +53,19 @@ class Auditor:
     def begin(self) -> None:
         self._entries.clear()
 
-    def touched(self, told: tuple[Told, ...]) -> None:
-        """An element at top level was treated, and all below it; the cleaner's trail.
+    def touched(self, treated: Sequence[tuple[Told, ...]]) -> None:
+        """Elements at top level were treated, each with all below it; the cleaner's trail.
 
         What is as before is left out, and so is a sequence whose items follow.
         """
-        known = self._known.get(id(told))
-        if known is None:
-            # holding the tuple keeps its id from being given to another one
-            known = self._known[id(told)] = (told, self._entry(told))
-        if known[1]:
-            self._entries.append(known[1])
+        entries, add = self._known, self._entries.append
+        for told in treated:
+            known = entries.get(id(told))
+            if known is None:
+                # holding the tuple keeps its id from being given to another one
+                known = entries[id(told)] = (told, self._entry(told))
+            if known[1]:
+                add(known[1])
 
     def _entry(self, told: tuple[Told, ...]) -> str:
         return ",".join(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from pacstream.memory import MISSING, Memory
 from pacstream_anonymizer import attributes, codes, descriptors, safe_private, text, values
@@ -31,8 +31,8 @@ class Told(NamedTuple):
     """The value as it was."""
 
 
-Trail = Callable[[tuple[Told, ...]], None]
-"""Is told of each top-level element and all below it; of the same bytes with the same tuple."""
+Trail = Callable[[Sequence[tuple[Told, ...]]], None]
+"""Is told of elements at top level, with all below each; of the same bytes with the same tuple."""
 
 
 class Scene(NamedTuple):
@@ -53,12 +53,22 @@ class Treated(NamedTuple):
     told: tuple[Told, ...]
 
 
+class Treatments(Memory[Treated]):
+    """What became of elements of one creator in one scene; each element carries its own, with this
+    `mark`, for as long as it is remembered itself."""
+
+    def __init__(self) -> None:
+        super().__init__(ROOM)
+        self.mark = object()
+
+
 @dataclass(frozen=True)
 class Cleaner:
     """Cleans the data sets of one patient that lie in one encoding and are of one IOD.
 
     What became of an element at top level, sequences whole, is remembered for the next data set
-    with the same one: instances of a series differ in few. The memory dies with the cleaner.
+    with the same one: instances of a series differ in few. `memories` are for cleaners that differ
+    in nothing but their trails; they all have one, or none of them has.
     """
 
     profile: Profile
@@ -66,25 +76,42 @@ class Cleaner:
     encoding: Encoding
     iod: Iod
     trail: Trail | None = None
-    memories: dict[tuple[object, ...], Memory[Treated]] = field(default_factory=dict, repr=False)
+    memories: dict[tuple[object, ...], Treatments] = field(default_factory=dict, repr=False)
 
     def data_set(
         self, elements: list[Element], around: Scene = TOP, *, nested: bool = False
     ) -> list[Element]:
         """What of `elements` may be released, clean; `around` is the scene of an item."""
         scene = self._scene(elements, around)
-        kept: list[Element] = []
-        private: list[Element] = []
-        for element in elements:
-            if element.tag >> 16 & 1:
-                private.append(element)
-                continue
-            treated = self._remembered(element, "", scene)
-            if treated is not None:
-                kept.append(treated)
+        private = [one for one in elements if one.tag >> 16 & 1]
+        if scene.path:
+            found = (self._treated(one, "", scene) for one in elements if not one.tag >> 16 & 1)
+            kept = [one for one in found if one is not None]
+        else:
+            kept = self._top(elements, scene)
         if private:
             kept += self._private(private, scene)
         return kept + self._concept(elements, scene) if nested else kept
+
+    def _top(self, elements: list[Element], scene: Scene) -> list[Element]:
+        """The standard elements at top level."""
+        treatments = self._treatments("", scene)
+        mark = treatments.mark
+        kept: list[Element] = []
+        told: list[tuple[Told, ...]] = []
+        for element in elements:
+            if element.tag >> 16 & 1:
+                continue
+            known = element.treated
+            if known is None or known[0] is not mark:
+                known = self._remembered(element, "", scene, treatments)
+            treated, said = known[1]
+            told.append(said)
+            if treated is not None:
+                kept.append(treated)
+        if self.trail is not None:
+            self.trail(told)
+        return kept
 
     def item(self, elements: list[Element], around: Scene) -> list[Element]:
         """What of an item of a sequence may be released."""
@@ -103,41 +130,49 @@ class Cleaner:
         """Private elements that may stay, and the creators of just those (PS3.5 section 7.8)."""
         blocks = safe_private.blocks_of(elements, scene.codecs)
         kept: list[Element] = []
+        told: list[tuple[Told, ...]] = []
         used: dict[int, str] = {}
         for element in elements:
             if safe_private.is_creator(element.tag):
                 continue
             creator = safe_private.creator_of(element.tag, blocks)
-            treated = self._remembered(element, creator, scene)
+            if scene.path:
+                treated = self._treated(element, creator, scene)
+            else:
+                treatments = self._treatments(creator, scene)
+                treated, said = self._remembered(element, creator, scene, treatments)[1]
+                told.append(said)
             if treated is not None:
                 kept.append(treated)
                 used[element.tag & 0xFFFF0000 | (element.tag & 0xFFFF) >> 8] = creator
+        if told and self.trail is not None:
+            self.trail(told)
         return kept + [Element(tag, "LO", creator.encode()) for tag, creator in used.items()]
 
-    def _remembered(self, element: Element, creator: str, scene: Scene) -> Element | None:
+    def _remembered(
+        self, element: Element, creator: str, scene: Scene, treatments: Treatments
+    ) -> tuple[object, Treated]:
         """All that decides is in the bytes, the creator and the scene, but for what is the same
         for the whole cleaner."""
-        if scene.path:
-            return self._treated(element, creator, scene)
-        memory = self._memory(creator, scene)
-        known = memory.get(element.raw) if element.raw else MISSING
-        if known is MISSING:
+        known = element.treated
+        if known is not None and known[0] is treatments.mark:
+            return known
+        treated = treatments.get(element.raw) if element.raw else MISSING
+        if treated is MISSING:
             told: list[Told] | None = None if self.trail is None else []
             result = self._treated(element, creator, scene._replace(told=told))
-            known = Treated(result, tuple(told or ()))
+            treated = Treated(result, tuple(told or ()))
             if element.raw:
-                memory.put(element.raw, known)
-        treated = cast(Treated, known)
-        if self.trail is not None:
-            self.trail(treated.told)
-        return treated.element
+                treatments.put(element.raw, treated)
+        known = element.treated = treatments.mark, treated
+        return known
 
-    def _memory(self, creator: str, scene: Scene) -> Memory[Treated]:
+    def _treatments(self, creator: str, scene: Scene) -> Treatments:
         key = (creator, scene.codecs, scene.manufacturer)
-        memory = self.memories.get(key)
-        if memory is None:
-            memory = self.memories[key] = Memory(ROOM)
-        return memory
+        treatments = self.memories.get(key)
+        if treatments is None:
+            treatments = self.memories[key] = Treatments()
+        return treatments
 
     def _treated(self, element: Element, creator: str, scene: Scene) -> Element | None:
         kind = self.iod.type_of(scene.path, element.tag)

@@ -13,6 +13,7 @@ import logging
 import mmap
 import os
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
 from pacstream_anonymizer import attributes, markers, triage, values
 from pacstream_anonymizer.actions import CLEAN_PIXEL_DATA, FULL_DATES, RETAIN_UIDS
 from pacstream_anonymizer.blackout import Blackout, blackout_of
-from pacstream_anonymizer.cleaner import Cleaner, Told, Trail, value_of
+from pacstream_anonymizer.cleaner import Cleaner, Told, Trail, Treatments, value_of
 from pacstream_anonymizer.content import option_for, with_content
 from pacstream_anonymizer.derived import derived
 from pacstream_anonymizer.encoding import Encoding, encoding_of
@@ -77,6 +78,26 @@ class Parsed:
 
 
 PARSED = Parsed()
+
+
+class Learnt:
+    """What cleaners made of elements, for the last `kept` patients, encodings and IODs: a series
+    comes in several messages, each with a release of its own."""
+
+    def __init__(self, kept: int = 8) -> None:
+        self._kept = kept
+        self._memories: OrderedDict[object, dict[tuple[object, ...], Treatments]] = OrderedDict()
+
+    def memories(self, key: object) -> dict[tuple[object, ...], Treatments]:
+        """For the cleaners with that `key`: all that decides but the element and its scene."""
+        found = self._memories.setdefault(key, {})
+        self._memories.move_to_end(key)
+        while len(self._memories) > self._kept:
+            self._memories.popitem(last=False)
+        return found
+
+
+LEARNT = Learnt()
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,7 @@ class Release:
     look: Look | None = None
     trail: Trail | None = None
     redactor: Redactor = REDACTOR
+    learnt: Learnt = LEARNT
     cleaners: dict[tuple[Subject, Encoding, str], Cleaner] = field(default_factory=dict, repr=False)
     folders: dict[Subject, Path] = field(default_factory=dict, repr=False)
 
@@ -262,7 +284,7 @@ class Release:
 
     def _tell(self, told: tuple[Told, ...]) -> None:
         if self.trail is not None:
-            self.trail(told)
+            self.trail((told,))
 
     def _passed(
         self,
@@ -308,7 +330,9 @@ class Release:
         cleaner = self.cleaners.get((subject, encoding, sop_class_uid))
         if cleaner is None:
             patient, iod = self._patient(subject), iod_of(sop_class_uid)
-            cleaner = Cleaner(self.profile, patient, encoding, iod, self.trail)
+            key = (self.key, self.profile.digest, subject, encoding, sop_class_uid)
+            memories = self.learnt.memories((*key, self.trail is None))
+            cleaner = Cleaner(self.profile, patient, encoding, iod, self.trail, memories)
             self.cleaners[subject, encoding, sop_class_uid] = cleaner
         cleaned = cleaner.data_set(original.elements)
         cleaned = with_content(original.elements, cleaned, cleaner, option)

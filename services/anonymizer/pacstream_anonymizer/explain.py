@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from pacstream.durable import FileGroup
@@ -60,7 +61,7 @@ def explain(source: Path, profile: Profile) -> Explanation:
             lambda _: Path(folder),
             files,
             profile=profile,
-            trail=explanation.told.extend,
+            trail=lambda told: explanation.told.extend(chain.from_iterable(told)),
         )
         result = release.add(source)
     if isinstance(result, Withheld):

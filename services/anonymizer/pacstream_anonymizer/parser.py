@@ -9,7 +9,7 @@ import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pacstream.memory import LONGEST, MISSING, Memory
 from pacstream_anonymizer.dictionary import LONG_VRS, SHORT_VRS, VR_BY_TAG
@@ -34,7 +34,8 @@ class Element:
 
     It may be remembered and stand in other data sets too, so it is never changed once it is made.
     `raw` are the bytes that it was parsed from, header and all, if they are short enough to be
-    remembered; `written` those that it was serialized to.
+    remembered; `written` those that it was serialized to, `treated` what a cleaner made of it, with
+    the cleaner's mark.
     """
 
     tag: int
@@ -43,6 +44,7 @@ class Element:
     items: list[list[Element]] | None = None
     raw: bytes = field(default=b"", compare=False, repr=False)
     written: tuple[Encoding, bytes] | None = field(default=None, compare=False, repr=False)
+    treated: tuple[object, Any] | None = field(default=None, compare=False, repr=False)
 
 
 class Header(NamedTuple):

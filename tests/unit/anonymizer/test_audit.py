@@ -48,8 +48,7 @@ def an_auditor(data: Path, batch_id: str = "batch-1") -> Auditor:
 
 def note(auditor: Auditor, uid: str = UID, result: Released | Withheld = RELEASED) -> None:
     auditor.begin()
-    for told in TOLD:
-        auditor.touched(told)
+    auditor.touched(TOLD)
     auditor.end(uid, result)
 
 

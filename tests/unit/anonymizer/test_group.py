@@ -32,7 +32,7 @@ from pacstream.errors import PacstreamError, RejectedError, RetryLaterError
 from pacstream.keys import create_key
 from pacstream.messages import DeidentifyRequested, InstancesDeidentified, Message
 from pacstream_anonymizer import release
-from pacstream_anonymizer.deidentifier import Parsed, Released, Withheld, release_of
+from pacstream_anonymizer.deidentifier import Learnt, Parsed, Released, Withheld, release_of
 from pacstream_anonymizer.gate import Gate
 from pacstream_anonymizer.release import release_requested
 from tests.unit.anonymizer.instances import INSTANCE, KEY, SERIES, an_instance, order_for, saved
@@ -235,6 +235,7 @@ def test_what_is_remembered_changes_no_verdict_and_no_byte(
                 replace(
                     release_of(order, KEY, folder / "without", group, gate=Gate(remembered=0)),
                     parsed=Parsed(room=0),
+                    learnt=Learnt(0),
                 ).add(source)
                 for source in sources
             ]

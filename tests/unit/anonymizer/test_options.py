@@ -9,6 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from pacstream.errors import InputError
+from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer.cleaner import Cleaner, Told
 from pacstream_anonymizer.encoding import NATIVE
 from pacstream_anonymizer.iod import iod_of
@@ -175,7 +176,7 @@ def test_of_an_allow_list_only_what_it_names_stays(tmp_path: Path) -> None:
 def test_the_trail_tells_of_each_element_every_time() -> None:
     told: list[tuple[Told, ...]] = []
     patient = Patient(KEY, "P1", -7)
-    cleaner = Cleaner(DEFAULT, patient, NATIVE[EXPLICIT], iod_of(CTImageStorage), told.append)
+    cleaner = Cleaner(DEFAULT, patient, NATIVE[EXPLICIT], iod_of(CTImageStorage), told.extend)
     item = [Element(0x00080090, "PN", b"Doctorow")]
     elements = [
         Element(0x00180060, "DS", b"120 ", raw=b"the bytes"),
@@ -190,6 +191,27 @@ def test_the_trail_tells_of_each_element_every_time() -> None:
             Told((0x52009229,), "vr:SQ", "clean", b""),
         ),
     ]
+
+
+def test_what_one_cleaner_made_of_an_element_is_nothing_to_another() -> None:
+    """The same element may be in data sets of two patients, or of one in another character set."""
+    uid = Element(0x0020000D, "UI", b"1.2.3", raw=b"the bytes")
+    words = Element(0x00081030, "LO", "Köpfe".encode(), raw=b"others")
+    keys = (KEY, ProjectKey(bytes(32)))
+    cleaners = [
+        Cleaner(FULL, Patient(key, "P1", 0), NATIVE[EXPLICIT], iod_of(CTImageStorage))
+        for key in keys
+    ]
+    for _ in range(2):
+        made = [cleaner.data_set([uid])[0].value.decode() for cleaner in cleaners]
+        assert made == [key.uid("1.2.3") for key in keys]
+    rule = Rule("00081030", "keep", "reviewed")
+    profile = Profile(frozenset(), rules=(rule,))
+    keeping = Cleaner(profile, Patient(KEY, "P1", 0), NATIVE[EXPLICIT], iod_of(CTImageStorage))
+    charsets = [Element(0x00080005, "CS", name) for name in (b"ISO_IR 192", b"ISO_IR 100")]
+    for charset, expected in zip(charsets * 2, ["Köpfe", "KÃ¶pfe"] * 2, strict=True):
+        kept = {one.tag: one.value for one in keeping.data_set([charset, words])}
+        assert kept[0x00081030].decode() == expected
 
 
 def test_text_where_a_uid_should_stand_is_mapped_though_uids_are_retained(tmp_path: Path) -> None:

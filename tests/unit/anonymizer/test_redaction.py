@@ -29,6 +29,7 @@ from pacstream.durable import FileGroup
 from pacstream_anonymizer.audit import Auditor
 from pacstream_anonymizer.blackout import outside
 from pacstream_anonymizer.deidentifier import (
+    Learnt,
     Look,
     Parsed,
     Release,
@@ -407,12 +408,22 @@ def test_with_memory_and_without_the_bytes_are_the_same(tmp_path: Path) -> None:
     sources = several(tmp_path / "in")
     order = order_for(a_picture())
     made: list[dict[str, bytes]] = []
-    for name, gate, parsed in (("on", Gate(), Parsed()), ("off", Gate(0), Parsed(0))):
+    for name, gate, parsed, learnt in (
+        ("on", Gate(), Parsed(), Learnt()),
+        ("off", Gate(0), Parsed(0), Learnt(0)),
+    ):
         out = tmp_path / name
         with FileGroup() as files:
             given = release_of(order, KEY, out, files, profile=knowing(), gate=gate)
             release = Release(
-                given.series, KEY, given.folder, files, profile=knowing(), gate=gate, parsed=parsed
+                given.series,
+                KEY,
+                given.folder,
+                files,
+                profile=knowing(),
+                gate=gate,
+                parsed=parsed,
+                learnt=learnt,
             )
             assert all(isinstance(release.add(one), Released) for one in sources)
             files.commit()

@@ -32,7 +32,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number, result in enumerate(results):
         auditor.begin()
         path = (0x00081110, 0x00100010)
-        auditor.touched((Told(path, "E1.1:00100010", "pseudonym", b"Doe"),))
+        auditor.touched([(Told(path, "E1.1:00100010", "pseudonym", b"Doe"),)])
         auditor.end(f"1.2.3.{number}", result)
     auditor.write()
     return tmp_path
