@@ -24,7 +24,7 @@ SERVICES = {*(name for name in SUBSCRIPTIONS), "store_scp"}
 RELEASING = {"anonymizer", "converter", "exporter"}
 """The services that write to a batch's OUT."""
 
-EXTERNAL = {"192.0.2.1/32": "pacs", "192.0.2.2/32": "database"}
+EXTERNAL = {"192.0.2.1/32": "pacs", "192.0.2.2/32": "database", "192.0.2.3/32": "destination"}
 SPACES = {"keda": "keda", "rabbitmq-system": "operator"}
 PODS = {"rabbitmq": "broker"}
 
