@@ -22,6 +22,7 @@ COMMANDS = {
     "submit": "commands_batch",
     "run": "commands_batch",
     "anonymize": "commands_anonymize",
+    "convert": "commands_convert",
     "export": "commands_export",
     "get-pseudonyms": "commands_pseudonyms",
     "status": "commands_status",

@@ -83,7 +83,7 @@ def judge(exit_code: int, log_text: str, images: int) -> Verdict:
     text = log_text.lower()
     if -exit_code in STOPPED:
         raise RetryLaterError("dcm2niix was stopped from outside", code="interrupted")
-    if exit_code in (5, 6, 7) or "disk full" in text:
+    if exit_code in (5, 6, 7, -signal.SIGXFSZ) or "disk full" in text:
         raise RetryLaterError("dcm2niix can't use its working folder", code="disk")
     reason, missing = _told(text)
     if exit_code < 0:

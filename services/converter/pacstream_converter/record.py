@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from pacstream import __version__
 from pacstream.archive import write_atomically
@@ -89,13 +90,53 @@ def write_record(conversion: Conversion, stem: Path, inputs: str = "") -> Path:
 
 
 def _told(volume: Volume) -> dict[str, object]:
-    files: Sequence[Path] = sorted(volume.files.values())
     return {
         "image": volume.image.name,
         "shape": list(volume.shape),
         "resliced": volume.resliced,
-        "sha256": {path.name: _digest(path) for path in files},
+        "files": {
+            suffix: {"name": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)}
+            for suffix, path in sorted(volume.files.items())
+        },
     }
+
+
+def finished(stem: Path, inputs: str) -> Conversion | None:
+    """What the record beside `stem` tells, if it is of these inputs and its products are there.
+
+    A record that can't be understood is none: the series is done again.
+    """
+    path = record_of(stem)
+    try:
+        told = json.loads(path.read_text("utf-8"))
+        if told["inputs"] != inputs:
+            return None
+        counts = Counts(**{one.name: told[one.name] for one in fields(Counts)})
+        volumes = tuple(_volume(one, stem) for one in told["products"])
+        return Conversion(told["state"], told["reason"], counts, volumes, path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _volume(told: dict[str, Any], stem: Path) -> Volume:
+    """Raises ValueError or OSError if a file is not there, or not as it was."""
+    files = {suffix: stem.with_name(one["name"]) for suffix, one in told["files"].items()}
+    for suffix, path in files.items():
+        if path.stat().st_size != told["files"][suffix]["bytes"]:
+            raise ValueError("another file")
+    return Volume(files, tuple(told["shape"]), bool(told["resliced"]))
+
+
+def remove_former(conversion: Conversion, stem: Path) -> None:
+    """Remove products that an earlier conversion had and this one has not. Raises OSError."""
+    try:
+        told = json.loads(record_of(stem).read_text("utf-8"))
+        names = {one["name"] for product in told["products"] for one in product["files"].values()}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for name in names - {path.name for path in conversion.products}:
+        if name.startswith(stem.name) and Path(name).name == name:
+            stem.with_name(name).unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:

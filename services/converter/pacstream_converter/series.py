@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacstream.messages import Series
+from pacstream.results import output_errors
 from pacstream_converter.cleaner import clean_image
 from pacstream_converter.dcm2niix import Dcm2niix, Verdict
 from pacstream_converter.originals import Original
@@ -18,7 +19,7 @@ from pacstream_converter.products import (
     volume_names,
     write_products,
 )
-from pacstream_converter.record import Conversion, Counts, write_record
+from pacstream_converter.record import Conversion, Counts, remove_former, write_record
 from pacstream_converter.workspace import workspace
 
 
@@ -59,7 +60,15 @@ def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
     counts = replace(counts, converted=len(images), slices_converted=slices_converted(cleaned))
     verdict = _reconciled(verdict, counts)
     conversion = Conversion(verdict.state, verdict.reason, counts, volumes)
-    return replace(conversion, record=write_record(conversion, files.stem, files.inputs))
+    with output_errors():
+        remove_former(conversion, files.stem)
+        return replace(conversion, record=write_record(conversion, files.stem, files.inputs))
+
+
+def left_out(files: SeriesFiles) -> dict[Path, str]:
+    """The instances without a part in the products, and why."""
+    reasons = {one.path: one.reason or _kept_out(one, files) for one in files.originals}
+    return {path: reason for path, reason in reasons.items() if reason}
 
 
 def _kept_out(original: Original, files: SeriesFiles) -> str:
@@ -67,11 +76,7 @@ def _kept_out(original: Original, files: SeriesFiles) -> str:
 
 
 def _counts(files: SeriesFiles, images: Sequence[Original]) -> Counts:
-    excluded = Counter(
-        original.reason or _kept_out(original, files)
-        for original in files.originals
-        if not original.slices or _kept_out(original, files)
-    )
+    excluded = Counter(left_out(files).values())
     return Counts(
         instances=len(files.originals),
         excluded=dict(sorted(excluded.items())),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import os
 import shutil
 import tempfile
 import time
@@ -14,7 +17,7 @@ from pacstream.errors import RetryLaterError
 PREFIX = "convert-"
 
 ABANDONED_S = 3600.0
-"""Three times the longest deadline: nobody works in a folder that old."""
+"""Who works in a folder holds a lock on it, from shortly after it was made."""
 
 
 @contextlib.contextmanager
@@ -27,17 +30,31 @@ def workspace(run: Path, now: float | None = None) -> Iterator[Path]:
         run.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=PREFIX, dir=run))
         try:
-            yield work
+            with _locked(work):
+                yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
             _remove_abandoned(run, time.time() if now is None else now)
-    except OSError:
-        raise RetryLaterError("a working folder can't be used", code="disk") from None
+    except OSError as error:
+        number = errno.errorcode.get(error.errno or 0, "unknown")
+        raise RetryLaterError(f"a working folder can't be used ({number})", code="disk") from None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises BlockingIOError if somebody else has the lock. A dead one's lock is free."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _remove_abandoned(run: Path, now: float) -> None:
     for folder in run.glob(f"{PREFIX}*"):
-        # Another worker may remove its own between the listing and this line.
-        with contextlib.suppress(FileNotFoundError):
+        # Another worker may be at work there, or remove it between the listing and this line.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
             if now - folder.stat().st_mtime > ABANDONED_S:
-                shutil.rmtree(folder, ignore_errors=True)
+                with _locked(folder):
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -159,7 +159,9 @@ def test_a_record_tells_how_the_products_were_made(bench: Bench, store_series: S
     (product,) = record["products"]
     assert (product["image"], product["shape"]) == ("00004-MR.nii.gz", [SIZE, SIZE, 5])
     digest = hashlib.sha256((bench.out / image).read_bytes()).hexdigest()
-    assert product["sha256"]["00004-MR.nii.gz"] == digest
+    size = (bench.out / image).stat().st_size
+    told = {"name": "00004-MR.nii.gz", "bytes": size, "sha256": digest}
+    assert product["files"][".nii.gz"] == told
 
 
 def test_mosaics_keep_their_shape_and_their_gradients(

@@ -73,7 +73,8 @@ def test_a_stop_from_outside_is_no_verdict_on_the_series(number: signal.Signals)
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "log_text"), [(5, ""), (6, ""), (7, ""), (1, "Unable to write x (disk full?)")]
+    ("exit_code", "log_text"),
+    [(5, ""), (6, ""), (7, ""), (-signal.SIGXFSZ, ""), (1, "Unable to write x (disk full?)")],
 )
 def test_a_folder_that_can_not_be_used_is_tried_again(exit_code: int, log_text: str) -> None:
     with pytest.raises(RetryLaterError):

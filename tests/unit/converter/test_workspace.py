@@ -28,6 +28,13 @@ def test_what_a_killed_process_left_goes_when_it_is_old(tmp_path: Path) -> None:
     assert not remains.exists()
 
 
+def test_a_conversion_that_takes_long_keeps_its_folder(tmp_path: Path) -> None:
+    with workspace(tmp_path) as work:
+        with workspace(tmp_path, now=time.time() + ABANDONED_S + 60):
+            pass
+        assert work.exists()
+
+
 def test_folders_of_others_stay(tmp_path: Path) -> None:
     (tmp_path / "supervisor").mkdir()
     with workspace(tmp_path, now=time.time() + ABANDONED_S + 60):
