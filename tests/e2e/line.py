@@ -138,7 +138,7 @@ def originals(out: Path) -> list[Path]:
         for subject in out.glob("sub-*")
         for path in subject.rglob("*")
         if path.is_file() and path.parent.parent.parent == subject and path.suffix != ".csv"
-        and not path.name.endswith((".json", ".gz", ".bval", ".bvec"))
+        and not path.name.endswith((".json", ".gz", ".bval", ".bvec", ".png"))
     ]  # fmt: skip
 
 

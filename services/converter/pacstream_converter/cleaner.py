@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pacstream.errors import RejectedError
-from pacstream.messages import Series
+from pacstream_converter.identifiers import Identifiers
 from pacstream_converter.nifti import TEXT_FIELDS, NiftiHeader, read_header
 from pacstream_converter.sidecar_keys import CODES, PERSONAL, QUANTITIES, TECHNICAL_NAMES
 
@@ -26,8 +26,10 @@ PERSONAL_FIELDS = frozenset({"aux_file", "db_name"})
 CODE = re.compile(r"[0-9A-Za-z_ .,:;/\\()<>+-]{0,64}")
 PRINTABLE = re.compile(r"[ -~]{0,64}")
 
-SHORTEST_ECHO = 3
-"""Shorter identifiers occur by chance."""
+NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+SHORTEST_NUMBER = 6
+"""Digits of a quantity that may be an identifier and no measure."""
 
 GRADIENTS = (".bval", ".bvec")
 
@@ -52,19 +54,22 @@ class CleanImage:
         return math.prod(self.shape[2:])
 
 
-def clean_image(source: Path, series: Series, *, release: bool) -> CleanImage:
-    """Clean the NIfTI file `source` and its companions, for the release or for a plain conversion.
+def clean_image(source: Path, identifiers: Identifiers | None) -> CleanImage:
+    """Clean the NIfTI file `source` and its companions: for a release if there are identifiers that
+    may not be in it, else for a plain conversion.
 
-    Raises RejectedError `nifti_echo` if an identifier of the series would be in the release,
-    `bad_nifti` or `bad_sidecar` if dcm2niix wrote what can't be understood.
+    Raises RejectedError `nifti_echo` if one of them would be in the release, `bad_nifti` or
+    `bad_sidecar` if dcm2niix wrote what can't be understood.
     """
     header = read_header(source)
-    clean = header.without(TEXT_FIELDS if release else PERSONAL_FIELDS)
     sidecar = _read_sidecar(source.with_suffix(".json"))
-    if sidecar is not None:
-        sidecar = release_sidecar(sidecar, series) if release else plain_sidecar(sidecar)
-    if release:
-        refuse_echoes(clean, sidecar or {}, series)
+    if identifiers is None:
+        clean = header.without(PERSONAL_FIELDS)
+        sidecar = None if sidecar is None else plain_sidecar(sidecar)
+    else:
+        clean = header.without(TEXT_FIELDS)
+        sidecar = None if sidecar is None else release_sidecar(sidecar, identifiers)
+        refuse_echoes(clean, sidecar or {}, identifiers)
     return _assemble(source, header, clean, sidecar)
 
 
@@ -97,11 +102,8 @@ def _read_sidecar(path: Path) -> dict[str, Json] | None:
 def _read_gradients(path: Path) -> bytes:
     """Diffusion weights and directions: nothing but numbers."""
     content = path.read_bytes()
-    try:
-        for number in content.split():
-            float(number)
-    except ValueError:
-        raise RejectedError("a gradient table holds text", code="bad_sidecar") from None
+    if not all(NUMBER.fullmatch(number) for number in content.split()):
+        raise RejectedError("a gradient table holds text", code="bad_sidecar")
     return content
 
 
@@ -109,36 +111,37 @@ def plain_sidecar(sidecar: Mapping[str, Json]) -> dict[str, Json]:
     return {key: value for key, value in sidecar.items() if key not in PERSONAL}
 
 
-def release_sidecar(sidecar: Mapping[str, Json], series: Series) -> dict[str, Json]:
+def release_sidecar(sidecar: Mapping[str, Json], identifiers: Identifiers) -> dict[str, Json]:
     """The keys that are allowed and whose values have the shape that is allowed for them.
 
-    A technical name that repeats the series description is dropped: it may have been typed in.
+    A technical name that repeats a name or a description is dropped: it may have been typed in. So
+    is a code that is also somebody's name, and a quantity with the digits of an identifier.
     """
+    echoes, names = Echoes(identifiers.names | identifiers.texts), Echoes(identifiers.names)
     clean: dict[str, Json] = {}
     for key, value in sidecar.items():
         if (
-            (key in QUANTITIES and _all_leaves(value, _is_quantity))
-            or (key in CODES and _all_leaves(value, _is_code))
-            or (key in TECHNICAL_NAMES and _is_technical_name(value, series.description))
+            (key in QUANTITIES and _all_leaves(value, lambda one: _is_quantity(one, identifiers)))
+            or (key in CODES and _all_leaves(value, lambda one: _is_code(one, names)))
+            or (key in TECHNICAL_NAMES and _is_technical_name(value, echoes))
         ):
             clean[key] = value
     return clean
 
 
-def _is_quantity(value: Json) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def _is_quantity(value: Json, identifiers: Identifiers) -> bool:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    digits = f"{value:.0f}" if float(value).is_integer() else ""
+    return len(digits) < SHORTEST_NUMBER or digits not in identifiers.ids
 
 
-def _is_code(value: Json) -> bool:
-    return isinstance(value, str) and CODE.fullmatch(value) is not None
+def _is_code(value: Json, names: Echoes) -> bool:
+    return isinstance(value, str) and bool(CODE.fullmatch(value)) and not names.are_in(value)
 
 
-def _is_technical_name(value: Json, description: str) -> bool:
-    return (
-        isinstance(value, str)
-        and PRINTABLE.fullmatch(value) is not None
-        and not _echoes(value, [description])
-    )
+def _is_technical_name(value: Json, echoes: Echoes) -> bool:
+    return isinstance(value, str) and bool(PRINTABLE.fullmatch(value)) and not echoes.are_in(value)
 
 
 def _all_leaves(value: Json, allowed: Callable[[Json], bool]) -> bool:
@@ -147,17 +150,17 @@ def _all_leaves(value: Json, allowed: Callable[[Json], bool]) -> bool:
     return allowed(value)
 
 
-def refuse_echoes(header: bytes, sidecar: Mapping[str, Json], series: Series) -> None:
+def refuse_echoes(header: bytes, sidecar: Mapping[str, Json], identifiers: Identifiers) -> None:
     """Look once more, independently of the rules above, for identifiers of this series.
 
     Codes such as AXIAL may be the whole description, so descriptions are not looked for in them.
     Raises RejectedError `nifti_echo`.
     """
-    identifiers = [series.patient_id, series.study_uid, series.series_uid]
-    everything = [*identifiers, series.description]
-    raw = header.decode("latin-1")
-    found = any(token in raw for token in _tokens(everything)) or any(
-        _echoes(text, identifiers if key in CODES else everything)
+    persons = Echoes(identifiers.ids | identifiers.names)
+    echoes = Echoes(identifiers.ids | identifiers.names | identifiers.texts)
+    raw = header.decode("latin-1").casefold()
+    found = any(token.casefold() in raw for token in echoes.tokens) or any(
+        (persons if key in CODES else echoes).are_in(text)
         for key, value in sidecar.items()
         for text in _texts(value)
     )
@@ -171,15 +174,13 @@ def _texts(value: Json) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _tokens(values: list[str]) -> list[str]:
-    """The values without padding, and IDs without leading zeros too."""
-    stripped = {form for value in values for form in (value.strip(), value.strip().lstrip("0"))}
-    return sorted(token for token in stripped if len(token) >= SHORTEST_ECHO)
+class Echoes:
+    """Looks for values as whole words, in any case of letters."""
 
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self.tokens = sorted(tokens)
+        words = "|".join(map(re.escape, self.tokens))
+        self._pattern = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE)
 
-def _echoes(text: str, values: list[str]) -> bool:
-    """Whether one of the values is in the text as a whole word, in any case of letters."""
-    return any(
-        re.search(rf"(?<![^\W_]){re.escape(token)}(?![^\W_])", text, re.IGNORECASE)
-        for token in _tokens(values)
-    )
+    def are_in(self, text: str) -> bool:
+        return bool(self.tokens) and self._pattern.search(text) is not None

@@ -18,6 +18,7 @@ class Layout:
     size: int
     texts: Mapping[str, tuple[int, int]]
     dim: tuple[int, str]
+    bitpix: tuple[int, str]
     vox_offset: tuple[int, str]
 
 
@@ -31,6 +32,7 @@ NIFTI_1 = Layout(
         "intent_name": (328, 16),
     },
     dim=(40, "8h"),
+    bitpix=(72, "h"),
     vox_offset=(108, "f"),
 )
 NIFTI_2 = Layout(
@@ -42,6 +44,7 @@ NIFTI_2 = Layout(
         "unused_str": (525, 15),
     },
     dim=(16, "8q"),
+    bitpix=(14, "h"),
     vox_offset=(168, "q"),
 )
 
@@ -68,6 +71,13 @@ class NiftiHeader:
         return tuple(max(length, 1) for length in lengths[: max(count, 0)])
 
     @property
+    def voxel_bytes(self) -> int:
+        """Bytes of all voxels."""
+        offset, kind = self.layout.bitpix
+        (bits,) = struct.unpack_from(self.order + kind, self.content, offset)
+        return math.prod(self.shape) * int(bits) // 8
+
+    @property
     def slices(self) -> int:
         """Slices of all volumes together."""
         return math.prod(self.shape[2:])
@@ -86,7 +96,8 @@ class NiftiHeader:
 
 
 def read_header(path: Path) -> NiftiHeader:
-    """Raises RejectedError `bad_nifti` if the file is no single-file NIfTI."""
+    """Raises RejectedError `bad_nifti` if the file is no single-file NIfTI, or holds less or more
+    than its header says: what is behind the voxels is nothing that anybody has looked at."""
     with path.open("rb") as file:
         start = file.read(NIFTI_2.size)
     for layout in (NIFTI_1, NIFTI_2):
@@ -94,6 +105,8 @@ def read_header(path: Path) -> NiftiHeader:
             if start[:4] == struct.pack(f"{order}i", layout.size) and len(start) >= layout.size:
                 offset, kind = layout.vox_offset
                 voxels_at = int(struct.unpack_from(order + kind, start, offset)[0])
-                if voxels_at >= layout.size + len(NO_EXTENSION):
-                    return NiftiHeader(layout, order, start[: layout.size], voxels_at)
+                header = NiftiHeader(layout, order, start[: layout.size], voxels_at)
+                whole = path.stat().st_size == voxels_at + header.voxel_bytes
+                if whole and voxels_at >= layout.size + len(NO_EXTENSION):
+                    return header
     raise RejectedError("dcm2niix wrote no NIfTI file", code="bad_nifti")

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pacstream.errors import RetryLaterError
 from pacstream.messages import Series
 from pacstream.results import output_errors
-from pacstream_converter.cleaner import clean_image
+from pacstream_converter.cleaner import CleanImage, clean_image
+from pacstream_converter.contact_sheet import contact_sheet
 from pacstream_converter.dcm2niix import Dcm2niix, Verdict
+from pacstream_converter.identifiers import Identifiers, identifiers_of
 from pacstream_converter.originals import Original
 from pacstream_converter.products import (
     is_overlay,
@@ -55,7 +58,8 @@ def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
         if not verdict.has_volumes:
             return Conversion(verdict.state, verdict.reason, counts)
         outputs = [one for one in outputs if not (files.release and is_overlay(one))]
-        cleaned = [clean_image(output, files.series, release=files.release) for output in outputs]
+        identifiers = _identifiers(files)
+        cleaned = [_clean(output, identifiers) for output in outputs]
         volumes = write_products(cleaned, volume_names(outputs), files.stem)
     counts = replace(counts, converted=len(images), slices_converted=slices_converted(cleaned))
     verdict = _reconciled(verdict, counts)
@@ -63,6 +67,22 @@ def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
     with output_errors():
         remove_former(conversion, files.stem)
         return replace(conversion, record=write_record(conversion, files.stem, files.inputs))
+
+
+def _identifiers(files: SeriesFiles) -> Identifiers | None:
+    if not files.release:
+        return None
+    try:
+        return identifiers_of(files.series, (one.path for one in files.originals))
+    except OSError:
+        raise RetryLaterError("an original can't be read", code="disk") from None
+
+
+def _clean(output: Path, identifiers: Identifiers | None) -> CleanImage:
+    """With a picture of it."""
+    image = clean_image(output, identifiers)
+    picture = {".png": contact_sheet(output)}
+    return replace(image, companions={**image.companions, **picture})
 
 
 def left_out(files: SeriesFiles) -> dict[Path, str]:

@@ -111,7 +111,7 @@ def test_series_are_told_apart_by_uid_whatever_the_folders(source: Path, tmp_pat
     assert shape(stem_of(tmp_path, SECOND_UID)) == (SIZE, SIZE, 4)
     assert contents(source) == before
     names = {name.partition(".")[2] for name in contents(tmp_path / "out")}
-    assert all(name.endswith((".nii.gz", ".json")) for name in names)
+    assert all(name.endswith((".nii.gz", ".json", ".png")) for name in names)
 
 
 def test_what_is_finished_is_not_done_again(source: Path, tmp_path: Path) -> None:

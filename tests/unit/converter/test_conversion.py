@@ -49,7 +49,10 @@ def by_suffix(converted: SeriesConverted) -> set[str]:
     """Product names without the series folder's path, and without the record's."""
     names = {Path(product).name.removeprefix("00004-MR") for product in converted.products}
     assert RECORD in names
-    return names - {RECORD}
+    pictures = {name for name in names if name.endswith(".png")}
+    images = {name.removesuffix(".nii.gz") for name in names if name.endswith(".nii.gz")}
+    assert {name.removesuffix(".png") for name in pictures} == images
+    return names - pictures - {RECORD}
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
@@ -100,7 +103,7 @@ def test_plain_products_lie_beside_the_folder_of_the_originals(
 ) -> None:
     store_series()
     stem = "sub-PID00770077/ses-20200102102300.25/00004-PLANTED_SERIES_WORDS"
-    expected = (f"{stem}{RECORD}", f"{stem}.json", f"{stem}.nii.gz")
+    expected = (f"{stem}{RECORD}", f"{stem}.json", f"{stem}.nii.gz", f"{stem}.png")
     assert bench.convert(anonymize=False).products == expected
     assert set(bench.products()) == set(expected)
 
@@ -111,7 +114,7 @@ def test_no_planted_identifier_is_in_any_product_of_the_release(
 ) -> None:
     store_series(modality)
     bench.convert(anonymize=True)
-    assert len(bench.products()) == 3
+    assert len(bench.products()) == 4
     for content in bench.products().values():
         for echo in ECHOES:
             assert echo.encode() not in content.upper(), echo

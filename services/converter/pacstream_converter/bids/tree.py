@@ -35,6 +35,7 @@ from pacstream_converter.bids.required import missing
 from pacstream_converter.bids.rules import Json, Rule
 from pacstream_converter.bids.sidecars import asl_context, sidecar_of
 from pacstream_converter.cleaner import refuse_echoes
+from pacstream_converter.identifiers import identifiers_of
 
 Progress = Callable[[int, int], None]
 """Told how many products of how many are in the data set."""
@@ -232,7 +233,8 @@ def _echoes(one: _Content) -> bool:
         patient_id=first("PatientID"),
     )
     try:
-        refuse_echoes(b"", {**one.sidecar, "": [one.entry.target, one.entry.source]}, series)
+        told = {**one.sidecar, "": [one.entry.target, one.entry.source]}
+        refuse_echoes(b"", told, identifiers_of(series, ()))
     except RejectedError:
         return True
     return False
