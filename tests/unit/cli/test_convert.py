@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from pacstream_cli.commands_convert import convert
 from tests.unit.converter.samples import ECHOES, PLANTED, SERIES_UID, SIZE, STUDY_UID, image, write
 
 COMMAND = [sys.executable, "-c", "from pacstream_cli.main import main; main()", "convert"]
+WITHHELD = ("ExplVR_BigEnd.dcm", "SC_rgb_small_odd.dcm")
 SECOND_UID = "1.2.826.0.1.4711.22"
 
 
@@ -164,6 +167,30 @@ def test_what_is_no_image_is_listed_with_a_reason(source: Path, tmp_path: Path) 
     assert reasons == {"", "structured_report", "radiotherapy_object"}
     rows = Path(summary["report"]).read_text("utf-8").splitlines()[1:]
     assert len(rows) == sum(1 for path in source.rglob("*") if path.is_file())
+
+
+def test_real_files_of_several_makers_in_one_folder(tmp_path: Path) -> None:
+    """Siemens mosaics, an enhanced MR of ten frames, a dose of fifteen, a compressed CT, a report,
+    an ultrasound and a screen capture."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("emri_small.dcm", "rtdose.dcm", "693_J2KI.dcm", "reportsi.dcm", *WITHHELD):
+        shutil.copy(str(get_testdata_file(name)), folder / name)
+    mosaics = Path(str(files("nibabel"))) / "nicom" / "tests" / "data"
+    for name in ("siemens_dwi_0", "siemens_dwi_1000"):
+        (folder / name).write_bytes(gzip.decompress((mosaics / f"{name}.dcm.gz").read_bytes()))
+    code, summary = told(tmp_path)
+    assert code == 3
+    states = {one["state"]: 0 for one in summary["series"]} | summary["states"]
+    assert states.pop("not_an_image") == 1 and states.pop("withheld") == len(WITHHELD)
+    assert set(states) <= {"converted", "converted_with_warnings"}
+    converted = [one for one in summary["series"] if one["products"]]
+    slices = sorted(one["slices_converted"] for one in converted)
+    assert slices == [1, 10, 15, 2 * 48]
+    assert slices == sorted(one["slices_expected"] for one in converted)
+    (dwi,) = [one for one in converted if one["slices_converted"] == 2 * 48]
+    kinds = {name[name.index(dwi["series"]) + len(dwi["series"]) :] for name in dwi["products"]}
+    assert kinds == {".nii.gz", ".json", ".bval", ".bvec", ".png", ".conversion.json"}
 
 
 def test_every_instance_is_accounted_for_when_slices_are_lost(tmp_path: Path) -> None:

@@ -233,8 +233,11 @@ def _echoes(one: _Content) -> bool:
         patient_id=first("PatientID"),
     )
     try:
-        told = {**one.sidecar, "": [one.entry.target, one.entry.source]}
-        refuse_echoes(b"", told, identifiers_of(series, ()))
+        refuse_echoes(
+            b"",
+            {**one.sidecar, "": [one.entry.target, one.entry.source]},
+            identifiers_of(series, ()),
+        )
     except RejectedError:
         return True
     return False
