@@ -8,7 +8,11 @@ from pacstream.messages import Actions, BatchAction
 
 
 def batch_actions(
-    actions: Actions, *, karnak: Mapping[str, str] | None = None, dicomdir: bool = False
+    actions: Actions,
+    *,
+    karnak: Mapping[str, str] | None = None,
+    dicomdir: bool = False,
+    export: Mapping[str, str] | None = None,
 ) -> tuple[BatchAction, ...]:
     """Tables first, then what changes files, then what is made of them, then what sends them."""
     wanted: list[BatchAction] = []
@@ -18,4 +22,6 @@ def batch_actions(
         wanted.append(BatchAction(name="karnak", options=dict(karnak)))
     if dicomdir:
         wanted.append(BatchAction(name="dicomdir"))
+    if export:
+        wanted.append(BatchAction(name="export", options=dict(export)))
     return tuple(wanted)

@@ -62,6 +62,12 @@ def batch_options(command: F) -> F:
             click.option("--dicomdir", is_flag=True,
                          help="a file-set with a DICOMDIR in OUT/media/BATCH: of the release, else "
                          "of the originals"),
+            click.option("--export", default="", metavar="ADDRESS|NAME",
+                         help="send it all on in the end, as `pacstream export --to` does; the "
+                         "credentials are the exporter's"),
+            click.option("--export-verify", default="auto", show_default=True,
+                         type=click.Choice(["auto", "commitment", "list", "status"]),
+                         help="how that is verified"),
             click.option("--pacs-profile", type=click.Path(path_type=Path),
                          help="PACS profile  [default: DATA/pacs/<called AE title>.toml, if any]"),
             click.option("--priority", type=click.IntRange(-9, 9), default=0, show_default=True,

@@ -22,6 +22,10 @@ from pacstream_cli.given_names import source_of, with_names
 from pacstream_cli.profiles import Chosen, choose
 from pacstream_cli.projects import Terms, terms_of
 from pacstream_cli.queryfile import QueryFile, read_queries
+from pacstream_exporter.delivery.carriers import Terms as CarrierTerms
+from pacstream_exporter.delivery.carriers import carrier_of
+from pacstream_exporter.delivery.destination import parse_destination
+from pacstream_exporter.delivery.node import Verify
 from pacstream_exporter.karnak import text_problem
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -50,6 +54,9 @@ class Wishes:
     creator: str = ""
     """Of these elements; empty: PACSMAN's."""
     dicomdir: bool = False
+    export: str = ""
+    """Where all is sent to in the end: an address, or a name in the configuration."""
+    export_verify: str = "auto"
 
     @property
     def karnak(self) -> dict[str, str]:
@@ -130,7 +137,12 @@ def prepare_plan(wishes: Wishes, data: Path) -> Submission:
         refresh=wishes.refresh,
         pacsman_names=wishes.pacsman_names,
         name=wishes.queryfile.name,
-        afterwards=batch_actions(wishes.actions, karnak=wishes.karnak, dicomdir=wishes.dicomdir),
+        afterwards=batch_actions(
+            wishes.actions,
+            karnak=wishes.karnak,
+            dicomdir=wishes.dicomdir,
+            export=export_of(wishes, config),
+        ),
     )
     return Submission(batch, queries, config, profile)
 
@@ -184,8 +196,26 @@ def check_afterwards(wishes: Wishes) -> None:
     for option, text in (("--karnak", wishes.album), ("--karnak-creator", wishes.creator)):
         if text and (problem := text_problem(text)):
             raise InputError(f"{option} {problem}")
+    if wishes.export and not (actions.save or actions.anonymize):
+        raise InputError("--export sends the files of --save or --anonymize: add one of them")
     if wishes.dicomdir and not (actions.save or actions.anonymize):
         raise InputError("--dicomdir lists the files of --save or --anonymize: add one of them")
+
+
+def export_of(wishes: Wishes, config: PacsConfig) -> dict[str, str]:
+    """The options of the batch action; empty if there is none. Raises InputError."""
+    if not wishes.export:
+        return {}
+    address = wishes.export
+    if "://" not in address:
+        if address not in config.destinations:
+            names = ", ".join(sorted(config.destinations)) or "none"
+            raise InputError(f"--export: `destinations` of the configuration has {names}")
+        address = config.destinations[address]
+    destination = parse_destination(address)
+    # what the address can't do is told now, and not after the last series
+    carrier_of(destination, CarrierTerms(verify=Verify(wishes.export_verify)))
+    return {"to": address, "verify": wishes.export_verify}
 
 
 def check_pseudonyms(queries: QueryFile, actions: Actions) -> None:

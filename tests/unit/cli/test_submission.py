@@ -218,6 +218,32 @@ def test_an_output_folder_without_space_or_below_a_file_is_refused(tmp_path: Pat
 # What a release is made by
 
 
+def test_an_export_names_its_address_and_comes_last(wishes: Wishes, tmp_path: Path) -> None:
+    address = "dicom://KARNAK@gateway.example:104?calling=PACSTREAM"
+    config = CONFIG | {"destinations": {"karnak": address}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    wanted = replace(wishes, actions=Actions(save=True), dicomdir=True, export="karnak")
+    *_, last = prepare(wanted, tmp_path).batch.afterwards
+    assert (last.name, last.options) == ("export", {"to": address, "verify": "auto"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"export": "karnak"}, "`destinations` of the configuration has none"),
+        ({"export": "ftp://x/y"}, "none of the forms"),
+        ({"export": "sftp://u:pw@h/x"}, "password"),
+        ({"export": "s3://study-7", "export_verify": "list"}, "SHA-256"),
+        ({"export": "dicom://A@h:104", "actions": Actions(info=True)}, "--export sends the files"),
+    ],
+)
+def test_an_export_that_can_not_be_is_refused(
+    changes: dict[str, Any], says: str, wishes: Wishes, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=says):
+        prepare(replace(wishes, **changes), tmp_path)
+
+
 @pytest.fixture
 def releasing(wishes: Wishes) -> Wishes:
     return replace(wishes, actions=Actions(anonymize=True), project="demo")
