@@ -340,7 +340,10 @@ class Release:
         if original.redaction is not None and original.pixels is not None:
             ran.add(CLEAN_PIXEL_DATA)
             cleaned = derived(cleaned, original.redaction, encoding.uid, original.pixels)
-        before = uid_text(value_of(original.elements, attributes.TEMPORAL_INFORMATION))
+        before = markers.Before(
+            uid_text(value_of(original.elements, attributes.TEMPORAL_INFORMATION)),
+            (value_of(original.elements, attributes.METHOD) or b"").decode("latin-1").strip(),
+        )
         pseudonym = cleaner.patient.pseudonym
         return markers.mark(cleaned, self.profile, pseudonym, frozenset(ran), before)
 

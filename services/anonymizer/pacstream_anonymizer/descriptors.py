@@ -12,6 +12,7 @@ from importlib import resources
 
 LONGEST_TEXT = 1024
 """Characters; a longer text is a report, not a description."""
+MOST_PASSES = 8
 MOST_NUMBERS_IN_A_ROW = 2
 """Three numbers in a row may be a date, a time or a telephone number."""
 
@@ -63,11 +64,19 @@ def plain(text: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def cleaned(text: str, own: frozenset[str] = frozenset()) -> str:
-    """What of `text` is made of known words, `own` ones of a project among them; may be empty."""
+    """What of `text` is made of known words, `own` ones of a project among them; may be empty.
+
+    Of a cleaned text all stays: the words that are left may read otherwise side by side.
+    """
     if len(text) > LONGEST_TEXT:
         return ""
-    values = [_value(value, own) for value in text.split("\\")]
-    return "\\".join(values) if any(values) else ""
+    for _ in range(MOST_PASSES):
+        before = text
+        values = [_value(value, own) for value in before.split("\\")]
+        text = "\\".join(values) if any(values) else ""
+        if text == before:
+            return text
+    return ""
 
 
 def _value(text: str, own: frozenset[str]) -> str:

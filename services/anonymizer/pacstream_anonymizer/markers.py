@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 from pacstream import __version__
 from pacstream_anonymizer import attributes, text
 from pacstream_anonymizer.actions import (
@@ -45,6 +48,22 @@ CONTENT_CODES = {
 
 DEGREES = ("UNMODIFIED", "MODIFIED", "REMOVED")
 
+OWN_METHOD = re.compile(
+    r"pacstream \d{1,4}(?:\.\d{1,4}){1,3}"
+    r"|PS3\.15 20\d\d[a-e] Table E\.1-1 Basic Profile"
+    r"|Option \d{6}",
+    re.ASCII,
+)
+"""What `method` writes; anybody else's is free text."""
+
+
+class Before(NamedTuple):
+    """What an original says of earlier de-identifications: of its dates (0028,0303) and by which
+    method (0012,0063)."""
+
+    dates: str = ""
+    method: str = ""
+
 
 def method(profile: Profile, ran: frozenset[str] = frozenset()) -> str:
     """The text of (0012,0063): engine and version, table and edition, options."""
@@ -66,11 +85,10 @@ def mark(
     profile: Profile,
     pseudonym: str,
     ran: frozenset[str] = frozenset(),
-    dates_before: str = "",
+    before: Before = Before(),  # noqa: B008 - a tuple
 ) -> list[Element]:
     """The cleaned data set with markers, character set and pseudonym; method codes of an earlier
-    de-identification stay in front of ours. `ran` are the options of CONTENT_CODES that did,
-    `dates_before` what the original said of its dates (0028,0303)."""
+    de-identification stay in front of ours. `ran` are the options of CONTENT_CODES that did."""
     earlier = [
         item
         for element in elements
@@ -83,12 +101,18 @@ def mark(
         Element(attributes.PATIENT_NAME, "PN", pseudonym.encode()),
         Element(attributes.PATIENT_ID, "LO", pseudonym.encode()),
         Element(attributes.PATIENT_IDENTITY_REMOVED, "CS", b"YES"),
-        Element(attributes.METHOD, "LO", method(profile, ran).encode()),
+        Element(attributes.METHOD, "LO", _methods(profile, ran, before.method).encode()),
         Element(attributes.METHOD_CODES, "SQ", items=earlier + [_code(*claim) for claim in claims]),
-        Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(profile, dates_before).encode()),
+        Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(profile, before.dates).encode()),
     ]
     replaced = {element.tag for element in written}
     return [element for element in elements if element.tag not in replaced] + written
+
+
+def _methods(profile: Profile, ran: frozenset[str], before: str) -> str:
+    """Ours, behind what an earlier pacstream has written: nothing twice."""
+    earlier = [one for one in before.split("\\") if OWN_METHOD.fullmatch(one)]
+    return "\\".join(dict.fromkeys([*earlier, *method(profile, ran).split("\\")]))
 
 
 def _dates(profile: Profile, before: str) -> str:

@@ -52,6 +52,7 @@ def test_an_ordinary_description_stays_as_it_is(text: str) -> None:
         ("山田", ""),
         ("x" * 2000, ""),
         ("head " * 300, ""),
+        ("sag 7 w/ Quixote_p2", "sag/_p2"),
     ],
 )
 def test_names_dates_and_numbers_go(text: str, left: str) -> None:
