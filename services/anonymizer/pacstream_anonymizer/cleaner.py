@@ -44,6 +44,15 @@ class Scene(NamedTuple):
     path: tuple[int, ...] = ()
     told: list[Told] | None = None
 
+    def inside(self, tag: int) -> Scene:
+        """In an item of the sequence `tag`."""
+        return self._replace(path=(*self.path, tag))
+
+    def tell(self, tag: int, rule: str, done: str, old: bytes = b"") -> None:
+        """What became of an element here, as Told has it."""
+        if self.told is not None:
+            self.told.append(Told((*self.path, tag), rule, done, old))
+
 
 TOP = Scene()
 
@@ -82,7 +91,7 @@ class Cleaner:
         self, elements: list[Element], around: Scene = TOP, *, nested: bool = False
     ) -> list[Element]:
         """What of `elements` may be released, clean; `around` is the scene of an item."""
-        scene = self._scene(elements, around)
+        scene = self.scene(elements, around)
         private = [one for one in elements if one.tag >> 16 & 1]
         if scene.path:
             found = (self._treated(one, "", scene) for one in elements if not one.tag >> 16 & 1)
@@ -117,7 +126,8 @@ class Cleaner:
         """What of an item of a sequence may be released."""
         return self.data_set(elements, around, nested=True)
 
-    def _scene(self, elements: list[Element], around: Scene) -> Scene:
+    def scene(self, elements: list[Element], around: Scene = TOP) -> Scene:
+        """The scene inside a data set that stands in `around`."""
         declared = value_of(elements, attributes.CHARACTER_SET)
         if declared is not None:
             around = around._replace(codecs=text.encodings_of(declared))
@@ -184,8 +194,7 @@ class Cleaner:
                 done = "remove"
             elif element.items is None and result.value == element.value:
                 done = "keep"
-            path = (*scene.path, element.tag)
-            scene.told.append(Told(path, decision.rule, done, element.value))
+            scene.tell(element.tag, decision.rule, done, element.value)
         return result
 
     def _element(
@@ -199,7 +208,7 @@ class Cleaner:
             return None
         if element.items is not None:
             return self._sequence(element, decision.action, scene)
-        value = self._value(decision, element, meant, scene)
+        value = self.value(decision, element, meant, scene)
         return None if value is None else Element(element.tag, vr, value)
 
     def _meant_vr(self, element: Element, creator: str) -> str:
@@ -227,7 +236,7 @@ class Cleaner:
         if action is Action.EMPTY:
             return Element(element.tag, "SQ", items=[])
         given = element.items or []
-        inside = scene._replace(path=(*scene.path, element.tag))
+        inside = scene.inside(element.tag)
         if action is Action.DUMMY:
             items = [self._dummy_item(item, inside) for item in given[:1]]
         elif action in (Action.CLEAN, Action.KEEP):
@@ -263,10 +272,8 @@ class Cleaner:
             value = values.dummy(element.tag, meant, element.value, self.patient)
         return None if value is None else Element(element.tag, vr, value)
 
-    def _value(
-        self, decision: Decision, element: Element, meant: str, scene: Scene
-    ) -> bytes | None:
-        """The value to release; None: no element."""
+    def value(self, decision: Decision, element: Element, meant: str, scene: Scene) -> bytes | None:
+        """The value to release of an element of VR `meant`; None: no element."""
         action, given = decision.action, element.value
         if action is Action.WORDS:
             read = text.decode(given, scene.codecs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pacstream_anonymizer import attributes, graphics, structured, text
-from pacstream_anonymizer.cleaner import Cleaner, Scene, value_of
+from pacstream_anonymizer import graphics, structured
+from pacstream_anonymizer.cleaner import Cleaner, Told
 from pacstream_anonymizer.parser import Element
 from pacstream_anonymizer.profile import Profile
 
@@ -12,6 +12,12 @@ PRESENTATIONS = frozenset(f"{STORAGE}11.{number}" for number in (1, 5, 12))
 """Those in grey, without annotations in volumes: the others are not whole without an ICC profile,
 which is never released."""
 REPORTS = f"{STORAGE}88."
+HANDLED = {
+    "": frozenset[int](),
+    "clean_graphics": graphics.HANDLED,
+    "clean_structured_content": structured.HANDLED,
+}
+"""The top-level attributes that an option has rules of its own for."""
 TRIALS = frozenset(f"{REPORTS}{number}" for number in (1, 2, 3, 4))
 
 
@@ -25,15 +31,22 @@ def option_for(sop_class_uid: str, profile: Profile) -> str:
     return option if option in profile.options else ""
 
 
-def with_content(
-    elements: list[Element], cleaned: list[Element], cleaner: Cleaner, option: str
-) -> list[Element]:
-    """`cleaned`, which is what the table of attributes leaves of `elements`, with the content that
-    the option cleans. Raises Refusal as `ContentCleaner.spliced` does."""
-    codecs = text.encodings_of(value_of(elements, attributes.CHARACTER_SET) or b"")
+def with_content(elements: list[Element], cleaner: Cleaner, option: str) -> list[Element]:
+    """What the profile leaves of a data set: content by the option, the rest by attribute.
+
+    Raises Refusal as `ContentCleaner.cleaned` does.
+    """
+    handled = HANDLED[option]
+    if not handled:
+        return cleaner.data_set(elements)
+    told: list[Told] | None = None if cleaner.trail is None else []
+    content = [one for one in elements if one.tag in handled]
+    rest = cleaner.data_set([one for one in elements if one.tag not in handled])
+    scene = cleaner.scene(elements)._replace(told=told)
     if option == "clean_graphics":
-        return graphics.spliced(elements, cleaned, cleaner, Scene(codecs, path=(graphics.LAYERS,)))
-    if option == "clean_structured_content":
-        scene = Scene(codecs, path=(structured.CONTENT,))
-        return structured.ContentCleaner(cleaner, scene).spliced(elements, cleaned)
-    return cleaned
+        kept = graphics.cleaned(content, cleaner, scene)
+    else:
+        kept = structured.ContentCleaner(cleaner, scene).cleaned(content)
+    if cleaner.trail is not None:
+        cleaner.trail(tuple(told or ()))
+    return rest + kept

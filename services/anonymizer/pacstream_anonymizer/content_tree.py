@@ -16,16 +16,26 @@ Item = list[Element]
 ROOT: Position = (1,)
 
 
-def without(items: list[Item], is_dropped: Callable[[Item], bool], order: str) -> list[Item]:
+def without(
+    items: list[Item],
+    is_dropped: Callable[[Item], bool],
+    order: str,
+    gone: Callable[[Item, int, bool], None],
+) -> list[Item]:
     """The items below the root that stay, new ones; an item that refers to one that goes, goes,
-    too. `order` is the byte order as struct writes it."""
-    dropped = {place for place, item in _places(items, ROOT) if is_dropped(item)}
+    too. `order` is the byte order as struct writes it. `gone` is called for each that goes, with
+    its depth (1: just below the root) and whether it goes for its own sake."""
+    own = {place for place, item in _places(items, ROOT) if is_dropped(item)}
+    dropped = set(own)
     while more := {
         place
         for place, item in _places(items, ROOT)
         if not _is_gone(place, dropped) and _refers_to(item, dropped, order)
     }:
         dropped |= more
+    for place, item in _places(items, ROOT):
+        if _is_gone(place, dropped):
+            gone(item, len(place) - 1, place in own)
     moved = dict(_moved(items, ROOT, ROOT, dropped))
     return _rebuilt(items, ROOT, moved, order)
 

@@ -334,8 +334,7 @@ class Release:
             memories = self.learnt.memories((*key, self.trail is None))
             cleaner = Cleaner(self.profile, patient, encoding, iod, self.trail, memories)
             self.cleaners[subject, encoding, sop_class_uid] = cleaner
-        cleaned = cleaner.data_set(original.elements)
-        cleaned = with_content(original.elements, cleaned, cleaner, option)
+        cleaned = with_content(original.elements, cleaner, option)
         ran = {option} - {""}
         if original.redaction is not None and original.pixels is not None:
             ran.add(CLEAN_PIXEL_DATA)

@@ -12,24 +12,28 @@ ANNOTATIONS, OBJECTS, LAYERS = 0x00700001, 0x00700009, 0x00700060
 LAYER = 0x00700002
 TEXTS, COMPOUNDS = 0x00700008, 0x00700209
 LABEL = 0x00700080
+HANDLED = frozenset({ANNOTATIONS, LAYERS, LABEL})
+"""What of a data set these rules are for."""
+RULE = "list:graphics"
 
 
-def spliced(
-    elements: list[Element], cleaned: list[Element], cleaner: Cleaner, scene: Scene
-) -> list[Element]:
-    """`cleaned`, which is what the table of attributes leaves of `elements`, with the shapes.
+def cleaned(elements: list[Element], cleaner: Cleaner, scene: Scene) -> list[Element]:
+    """What stays of the elements HANDLED of a data set that is in `scene`; told there.
 
     Layers are named by their order: their names are free text within the limits of CS.
     """
     names: dict[bytes, bytes] = {}
-    kept = [one for one in cleaned if one.tag not in (ANNOTATIONS, LAYERS, LABEL)]
-    kept.append(Element(LABEL, "CS", values.REMOVED.encode()))
+    given = value_of(elements, LABEL)
+    if given is not None:
+        scene.tell(LABEL, RULE, "dummy", given)
+    kept = [Element(LABEL, "CS", values.REMOVED.encode())]
     for tag in (LAYERS, ANNOTATIONS):
-        items = [
-            _named(cleaner.item(_without_text(item), scene), names)
-            for item in _items(elements, tag)
-            if tag == LAYERS or any(one.tag == OBJECTS for one in item)
-        ]
+        items = []
+        for item in _items(elements, tag):
+            if tag == LAYERS or any(one.tag == OBJECTS for one in item):
+                items.append(_named(_shapes(item, cleaner, scene.inside(tag)), names))
+            else:
+                scene.tell(tag, RULE, "remove")
         if items:
             kept.append(Element(tag, "SQ", items=items))
     return kept
@@ -39,8 +43,12 @@ def _items(elements: list[Element], tag: int) -> list[list[Element]]:
     return [item for one in elements if one.tag == tag for item in one.items or []]
 
 
-def _without_text(item: list[Element]) -> list[Element]:
-    return [one for one in item if one.tag not in (TEXTS, COMPOUNDS)]
+def _shapes(item: list[Element], cleaner: Cleaner, scene: Scene) -> list[Element]:
+    """An item without text; its layer still has its name."""
+    for one in item:
+        if one.tag in (TEXTS, COMPOUNDS):
+            scene.tell(one.tag, RULE, "remove")
+    return cleaner.item([one for one in item if one.tag not in (TEXTS, COMPOUNDS)], scene)
 
 
 def _named(item: list[Element], names: dict[bytes, bytes]) -> list[Element]:

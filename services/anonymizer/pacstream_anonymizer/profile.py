@@ -155,15 +155,22 @@ class Profile:
         """
         if tag in attributes.UNTOUCHABLE or tag & 0xFFFF == 0 or tag >> 16 < 0x0008:
             return decide(tag, self.options)
-        for number, rule in reversed(list(enumerate(self.rules, 1))):
-            if rule.names(tag, creator, manufacturer):
-                return _decision_of(rule, number, tag)
+        own = self.own(tag, creator, manufacturer)
+        if own is not None:
+            return own
         if tag >> 16 & 1:
             return _private(tag, creator, self.options)
         decision = decide(tag, self.options, kind)
         if self.mode == "allow_list" and not _is_needed(tag, decision):
             return Decision(least(kind), "allow_list")
         return decision
+
+    def own(self, tag: int, creator: str = "", manufacturer: str = "") -> Decision | None:
+        """What a rule of the project says of an attribute, if one does."""
+        for number, rule in reversed(list(enumerate(self.rules, 1))):
+            if rule.names(tag, creator, manufacturer):
+                return _decision_of(rule, number, tag)
+        return None
 
     def action(self, tag: int) -> Action:
         """What is done with a standard attribute of any device."""

@@ -12,7 +12,8 @@ from pydicom.data import get_testdata_file
 from pacstream_anonymizer import structured
 from pacstream_anonymizer.actions import MODIFIED_DATES
 from pacstream_anonymizer.deidentifier import Released, Withheld, deidentify_instance
-from pacstream_anonymizer.profile import Profile
+from pacstream_anonymizer.explain import explain
+from pacstream_anonymizer.profile import Profile, Rule
 from tests.unit.anonymizer.instances import INSTANCE, KEY, an_instance, order_for, saved
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -210,3 +211,97 @@ def test_without_the_option_a_presentation_state_is_withheld(tmp_path: Path) -> 
 def test_states_that_need_an_icc_profile_are_withheld(tmp_path: Path, number: int) -> None:
     state = an_instance(SOPClassUID=f"{STORAGE}11.{number}")
     assert result_of(state, tmp_path, GRAPHICS) == Withheld("presentation_state")
+
+
+def told_of(given: Dataset, folder: Path, profile: Profile) -> set[tuple[str, str, str]]:
+    """Path below Content Sequence, rule and what was done, as `profile explain` shows them."""
+    explanation = explain(saved(given, folder / "source.dcm"), profile)
+    assert explanation.reason == ""
+    handled = {0x0040A730, 0x0040A073, 0x00700001, 0x00700060, 0x00700080}
+    return {
+        (".".join(f"{tag:08X}" for tag in told.path), told.rule, told.done)
+        for told in explanation.told
+        if told.path[0] in handled
+    }
+
+
+def test_what_was_done_to_each_content_item_is_told(tmp_path: Path) -> None:
+    inner = an_item("TEXT", "121106", TextValue="a comment of Quixotesson")
+    above = an_item("NUM", "121033", inner)
+    given = a_report(
+        an_item("TEXT", "121071", TextValue="left liver Quixotesson"),
+        an_item("TEXT", "121106", TextValue="a comment of Quixotesson"),
+        an_item("PNAME", "121029", PersonName="Quixotesson^A"),
+        an_item("DATE", "111060", Date="20240229"),
+        an_item("DATE", "121031", Date="19410307"),
+        an_item("TEXT", "Q-1", TextValue="Quixotesson"),
+        an_item("SCOORD", "111030", GraphicType="POINT", GraphicData=[1.0, 2.0]),
+        above,
+    )
+    given.VerifyingObserverSequence = [Dataset()]
+    given.VerifyingObserverSequence[0].VerifyingObserverName = "Doctorow"
+    profile = Profile(REPORTS.options | {"clean_descriptors"})
+    told = told_of(given, tmp_path, profile)
+    row = "E3.4.1:DCM:"
+    assert told >= {
+        ("0040A730.0040A160", f"{row}121071:clean_descriptors", "words"),
+        ("0040A730.0040A160", f"{row}121106:clean_descriptors", "remove"),
+        ("0040A730.0040A123", f"{row}121029", "pseudonym"),
+        ("0040A730.0040A121", f"{row}111060:{MODIFIED_DATES}", "clean"),
+        ("0040A730.0040A121", f"{row}121031", "remove"),
+        ("0040A730.0040A160", "content:unlisted", "dummy"),
+        ("0040A730", f"{row}121033", "remove"),
+        ("0040A073.0040A075", "E1.1:0040A073", "dummy"),
+    }
+    gone = {rule for path, rule, _ in told if path == "0040A730.0040A730.0040A160"}
+    assert gone == {f"{row}121106:clean_descriptors"}
+    assert not any("Q-1" in rule for _, rule, _ in told)
+
+
+def test_each_content_item_is_told_once(tmp_path: Path) -> None:
+    items = [an_item("TEXT", "121106", TextValue=f"{word} Quixotesson") for word in "abc"]
+    given = a_report(*items, an_item("TEXT", "121071", TextValue="x"))
+    explanation = explain(saved(given, tmp_path / "source.dcm"), REPORTS)
+    texts = [told for told in explanation.told if told.path == (0x0040A730, 0x0040A160)]
+    assert [(told.done, told.old.split()[0]) for told in texts] == [
+        *(("remove", word) for word in (b"a", b"b", b"c")),
+        ("dummy", b"x"),
+    ]
+
+
+def test_an_item_that_goes_with_another_is_told_so(tmp_path: Path) -> None:
+    refers = Dataset()
+    refers.RelationshipType, refers.ReferencedContentItemIdentifier = "SELECTED FROM", [1, 1]
+    given = a_report(
+        an_item("TEXT", "121106", TextValue="Quixotesson"),
+        an_item("SCOORD", "111030", refers, GraphicType="POINT", GraphicData=[1.0, 2.0]),
+    )
+    told = told_of(given, tmp_path, REPORTS)
+    assert ("0040A730.0040A730", "content:with_another", "remove") in told
+
+
+@pytest.mark.parametrize(
+    ("action", "value", "left"),
+    [("remove", "", None), ("empty", "", "REMOVED"), ("replace", "see notes", "see notes")],
+)
+def test_a_rule_of_the_project_goes_before_the_table_of_content_items(
+    tmp_path: Path, action: Any, value: str, left: str | None
+) -> None:
+    rule = Rule("0040A160", action, "why", value=value, manufacturer="SIEMENS")
+    profile = Profile(REPORTS.options | {"clean_descriptors"}, rules=(rule,))
+    given = a_report(an_item("TEXT", "121071", TextValue="left liver"), an_item("PNAME", "121029"))
+    after = released(given, tmp_path / "a", profile)
+    texts = [item.TextValue for item in after.ContentSequence if item.ValueType == "TEXT"]
+    assert texts == ([left] if left else [])
+    assert {
+        rule for path, rule, _ in told_of(given, tmp_path / "b", profile) if "A160" in path
+    } == {"profile:1"}
+
+
+def test_what_is_taken_from_a_presentation_state_is_told(tmp_path: Path) -> None:
+    told = told_of(a_presentation_state(), tmp_path, GRAPHICS)
+    assert told >= {
+        ("00700080", "list:graphics", "dummy"),
+        ("00700001.00700008", "list:graphics", "remove"),
+        ("00700001", "list:graphics", "remove"),
+    }

@@ -232,7 +232,7 @@ def test_the_gate_catches_one_identifier_that_a_rule_forgets(
     monkeypatch.setattr(Profile, "decide", decide)
     monkeypatch.setattr(
         Cleaner,
-        "_value",
+        "value",
         lambda self, decision, element, meant, scene: (
             element.value if element.tag == forgotten else b""
         ),
