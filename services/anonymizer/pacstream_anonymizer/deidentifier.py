@@ -25,8 +25,13 @@ from pacstream.logs import event, place_of, ref
 from pacstream.memory import ROOM, Memory
 from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
-from pacstream_anonymizer import attributes, markers, triage, values
-from pacstream_anonymizer.actions import CLEAN_PIXEL_DATA, FULL_DATES, RETAIN_UIDS
+from pacstream_anonymizer import attributes, echoes, markers, triage, values
+from pacstream_anonymizer.actions import (
+    CLEAN_DESCRIPTORS,
+    CLEAN_PIXEL_DATA,
+    FULL_DATES,
+    RETAIN_UIDS,
+)
 from pacstream_anonymizer.blackout import Blackout, blackout_of
 from pacstream_anonymizer.cleaner import Cleaner, Told, Trail, Treatments, value_of
 from pacstream_anonymizer.content import option_for, with_content
@@ -295,17 +300,32 @@ class Release:
         content: Content,
     ) -> bytes:
         """The data set as the gate lets it through: dispensable values that it objects to are
-        emptied. Refusal if it does not."""
-        claims = self.claims
-        tail = original.tail
-        data_set = serialize(cleaned, original.written)
+        emptied, or lose the names in them. Refusal if it does not."""
+        claims, tail = self.claims, original.tail
+
+        def checked(elements: list[Element]) -> bytes:
+            data_set = serialize(elements, original.written)
+            self.gate.check(source, content, head + data_set, tail, claims)
+            return data_set
+
         try:
-            self.gate.check(source, content, head + data_set, tail, claims)
-        except Echo as echo:
-            self._tell(tuple(Told(path, "gate:echo", "empty", b"") for path in sorted(echo.paths)))
-            data_set = serialize(emptied(cleaned, echo.paths), original.written)
-            self.gate.check(source, content, head + data_set, tail, claims)
-        return data_set
+            return checked(cleaned)
+        except Echo as found:
+            echo = found
+        repairs: list[echoes.Repair] = [echoes.emptied]
+        if CLEAN_DESCRIPTORS in self.profile.options:
+            repairs.insert(0, echoes.without_names(echo, self.profile.vocabulary))
+        while True:
+            done: dict[tuple[int, ...], str] = {}
+            elements = echoes.repaired(cleaned, echo.paths, repairs.pop(0), _noting(done))
+            try:
+                data_set = checked(elements)
+            except Echo:
+                if not repairs:
+                    raise
+                continue  # what is left of a description echoes, too
+            self._tell(tuple(Told(path, "gate:echo", what, b"") for path, what in done.items()))
+            return data_set
 
     def _subject(self, identity: Identity) -> Subject:
         """Nobody tells us whose a series without a patient ID is, whatever its instances say."""
@@ -396,19 +416,14 @@ def deidentify_instance(
     return result
 
 
-def emptied(elements: list[Element], paths: frozenset[tuple[int, ...]]) -> list[Element]:
-    """The elements without the values at `paths` (tags from top level down), in every item."""
-    inner: dict[int, set[tuple[int, ...]]] = {}
-    for path in paths:
-        inner.setdefault(path[0], set()).add(path[1:])
-    return [_emptied(one, inner[one.tag]) if one.tag in inner else one for one in elements]
+def _noting(done: dict[tuple[int, ...], str]) -> Callable[[tuple[int, ...], Element], None]:
+    """Notes what was done at each path: words are left in some item, or none is."""
 
+    def note(path: tuple[int, ...], element: Element) -> None:
+        if element.value or path not in done:
+            done[path] = "words" if element.value else "empty"
 
-def _emptied(element: Element, paths: set[tuple[int, ...]]) -> Element:
-    if element.items is None or () in paths:
-        return Element(element.tag, element.vr)
-    below = frozenset(paths)
-    return Element(element.tag, element.vr, items=[emptied(item, below) for item in element.items])
+    return note
 
 
 def disk_error() -> RetryLaterError:

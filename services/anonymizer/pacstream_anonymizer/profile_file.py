@@ -27,7 +27,8 @@ from pydantic import (
 
 from pacstream.errors import InputError
 from pacstream.toml_lines import line_of, named, problems_of
-from pacstream_anonymizer import attributes
+from pacstream_anonymizer import attributes, safe_private, values
+from pacstream_anonymizer.dictionary import VR_BY_TAG
 from pacstream_anonymizer.parser import PIXEL_TAGS
 from pacstream_anonymizer.profile import OPTIONS, DeviceRegions, Profile, Rule
 
@@ -118,7 +119,16 @@ class RuleTable(Part):
         for tag in self.tags:
             if _is_private(tag) != bool(self.private_creator):
                 raise ValueError("private tags, and no others, need their `private_creator`")
+            if self.action == "replace":
+                self._check_value(tag)
         return self
+
+    def _check_value(self, tag: str) -> None:
+        """A tag with `x` may stand for any VR, and so may a private one that no table has."""
+        vr = _vr_of(tag, self.private_creator)
+        problem = values.misfit(vr, self.value) if vr else ""
+        if problem:
+            raise ValueError(f"`value` for ({tag[:4]},{tag[4:]}): {problem}")
 
     def rules(self) -> Iterator[Rule]:
         for tag in self.tags:
@@ -130,6 +140,14 @@ class RuleTable(Part):
                 value=self.value,
                 manufacturer=self.manufacturer,
             )
+
+
+def _vr_of(tag: str, creator: str) -> str:
+    """Empty if nobody knows."""
+    if creator and "x" not in tag[:4] + tag[6:]:
+        key = (int(tag[:4], 16), creator, int(tag[6:], 16))
+        return safe_private.rows().get(key, "")
+    return VR_BY_TAG.get(int(tag, 16), "") if "x" not in tag else ""
 
 
 def _is_private(tag: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 REASONS = frozenset(
@@ -96,8 +97,11 @@ class Waiver:
 
 class Echo(Refusal):
     """Identifiers stand in attributes that a release can do without: `paths` are their tags from
-    top level down."""
+    top level down; `without_names` puts a word in the place of each name in a text."""
 
-    def __init__(self, paths: frozenset[tuple[int, ...]]) -> None:
+    def __init__(
+        self, paths: frozenset[tuple[int, ...]], without_names: Callable[[str, str], str]
+    ) -> None:
         super().__init__("echo")
         self.paths = paths
+        self.without_names = without_names

@@ -45,7 +45,31 @@ DUMMIES = {
 }
 """What stands where an IOD wants a value (PS3.15 section E.1.1)."""
 
-LONGEST = {"AE": 16, "CS": 16, "LO": 64, "SH": 16, "PN": 64}
+LONGEST = {
+    "AE": 16,
+    "CS": 16,
+    "DS": 16,
+    "IS": 12,
+    "LO": 64,
+    "LT": 10240,
+    "PN": 64,
+    "SH": 16,
+    "ST": 1024,
+    "UI": 64,
+}
+"""Characters of a value (PS3.5 section 6.2)."""
+FORMS = {
+    "AS": AGE,
+    "CS": re.compile(r"[A-Z0-9 _]+", re.ASCII),
+    "DA": re.compile(r"\d{8}", re.ASCII),
+    "DS": DECIMAL,
+    "DT": DATE_TIME,
+    "IS": INTEGER,
+    "TM": re.compile(r"\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?", re.ASCII),
+    "UI": re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII),
+    "UR": re.compile(r"\S+"),
+}
+"""What a value of a VR looks like, where not any text does."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +133,21 @@ def kept(vr: str, value: bytes, codecs: tuple[str, ...], key: ProjectKey) -> byt
 def kept_uid(uid: str, key: ProjectKey) -> str:
     """A UID as it is; what only stands where one should, and may be any text, is mapped."""
     return uid if UID.fullmatch(uid) else key.uid(uid)
+
+
+def misfit(vr: str, text: str) -> str:
+    """Why one value of a project can't stand in an attribute of this VR (PS3.5 section 6.2); empty
+    if it can."""
+    if vr not in STRING_VRS:
+        return f"no text can stand in an attribute of VR {vr}"
+    longest = LONGEST.get(vr, len(text))
+    if len(text) > longest:
+        return f"is longer than the {longest} characters of VR {vr}"
+    day = shifted_date(text[:8], 0) if vr in ("DA", "DT") else text
+    form = FORMS.get(vr)
+    if not day or (form is not None and not form.fullmatch(text)):
+        return f"is no value of VR {vr}"
+    return ""
 
 
 def replacement(vr: str, text: str) -> bytes | None:

@@ -278,3 +278,60 @@ def test_a_digest_that_is_none_names_no_path(tmp_path: Path, digest: str) -> Non
     with pytest.raises(RejectedError) as caught:
         Shelf(tmp_path).get("trial", digest)
     assert caught.value.code == "project_profile_unreadable"
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "said"),
+    [
+        ("(0008,0022)", "yesterday", "is no value of VR DA"),
+        ("(0008,0022)", "20240231", "is no value of VR DA"),
+        ("(0008,0032)", "10:15", "is no value of VR TM"),
+        ("(0008,002A)", "2024-02-29", "is no value of VR DT"),
+        ("(0010,1010)", "44", "is no value of VR AS"),
+        ("(0008,0008)", "original", "is no value of VR CS"),
+        ("(0008,0008)", "A" * 17, "longer than the 16 characters of VR CS"),
+        ("(0018,0050)", "5 mm", "is no value of VR DS"),
+        ("(0020,0013)", "1.5", "is no value of VR IS"),
+        ("(0020,0052)", "1.2.x", "is no value of VR UI"),
+        ("(0008,0054)", "A" * 17, "longer than the 16 characters of VR AE"),
+        ("(0028,0010)", "512", "no text can stand in an attribute of VR US"),
+        ("(0008,1140)", "none", "no text can stand in an attribute of VR SQ"),
+    ],
+)
+def test_a_replacement_has_to_fit_its_attribute(tag: str, value: str, said: str) -> None:
+    problem = f"line 2, rules[1]: `value` for {tag}:"
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(replacing(tag, value))
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(problem) and said in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("(0008,0022)", "20240229"),
+        ("(0008,0032)", "101530.5"),
+        ("(0008,002A)", "20240229101530+0100"),
+        ("(0010,1010)", "044Y"),
+        ("(0008,0008)", "DERIVED"),
+        ("(0018,0050)", "1.5"),
+        ("(0008,1030)", "what study it was"),
+        ("(0020,0052)", "1.2.3"),
+        ("(0008,xx22)", "anything"),
+    ],
+)
+def test_a_replacement_that_fits_is_taken(tag: str, value: str) -> None:
+    assert parse_profile(replacing(tag, value)).rules[0].value == value
+
+
+def test_a_safe_private_attribute_has_the_vr_of_its_table() -> None:
+    creator = 'private_creator = "SIEMENS MR HEADER"\n'
+    with pytest.raises(ProfileError, match="1 problem") as caught:
+        parse_profile(replacing("(0019,xx0C)", "b 1000") + creator)
+    assert "VR IS" in caught.value.problems[0]
+    assert parse_profile(replacing("(0019,xx0C)", "1000") + creator).rules
+
+
+def replacing(tag: str, value: str) -> str:
+    rule = f'tags = ["{tag}"]\naction = "replace"\nvalue = "{value}"\nreason = "why"\n'
+    return f'name = "x"\n[[rules]]\n{rule}'

@@ -71,7 +71,7 @@ class Gate:
             reasons.add("uid_left")
         if not _is_as_valid(original, known, judged, claims):
             reasons.add("invalid")
-        _refuse(reasons, findings)
+        _refuse(reasons, findings, search)
 
     def _search(self, traces: tuple[Traces, ...], claims: Claims) -> Search:
         """The search for what these traces tell: its texts are worked out once for a patient."""
@@ -116,13 +116,14 @@ def _is_as_valid(original: Content, known: Known, judged: Judged, claims: Claims
     )
 
 
-def _refuse(reasons: set[str], findings: Collection[Finding]) -> None:
+def _refuse(reasons: set[str], findings: Collection[Finding], search: Search) -> None:
     """Refusal for the gravest of the reasons; Echo if all that is wrong can be emptied."""
     for reason in GRAVEST_FIRST:
         if reason not in reasons:
             continue
         if reasons == {"echo"} and all(map(_is_dispensable, findings)):
-            raise Echo(frozenset(finding.path for finding in findings))
+            paths = frozenset(finding.path for finding in findings)
+            raise Echo(paths, search.without_names)
         raise Refusal(reason)
 
 

@@ -121,6 +121,10 @@ class Search:
             return True
         return not PLAIN.fullmatch(value) and self._in_bytes(value)
 
+    def without_names(self, text: str, word: str) -> str:
+        """`text` with `word` in the place of each word of a name. IDs and phrases stay."""
+        return WORD.sub(lambda found: word if folded(found[0]) in self.words else found[0], text)
+
     def _is_birth_date(self, leaf: Leaf) -> bool:
         """A day of an examination may be the birthday of a newborn, or meet it by the shift."""
         digits = leaf.value.decode("latin-1").replace(".", "").strip(" \0")[:8]
