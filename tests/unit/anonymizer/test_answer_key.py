@@ -21,33 +21,22 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AnswerKey
     return folder, generate(folder, seed=1)
 
 
-@pytest.fixture(scope="module")
-def judged(
-    request: pytest.FixtureRequest,
-    originals: tuple[Path, AnswerKey],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Score:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_nothing_that_was_planted_comes_out_and_what_may_stay_stays(
+    profile: str, originals: tuple[Path, AnswerKey], tmp_path: Path
+) -> None:
+    """One run and one score for both: they take most of the time."""
     folder, key = originals
-    released = tmp_path_factory.mktemp(request.param) / "released"
+    released = tmp_path / "released"
     released.mkdir()
-    options = PROFILES[request.param]
-    ours(folder, released, options)
-    return score(key, folder, released, options)
-
-
-@pytest.mark.parametrize("judged", PROFILES, indirect=True)
-def test_nothing_that_was_planted_comes_out(judged: Score) -> None:
-    assert by_category(judged, privacy=True) == {}
-
-
-@pytest.mark.parametrize("judged", PROFILES, indirect=True)
-def test_what_may_stay_stays_in_each_category(judged: Score) -> None:
+    ours(folder, released, PROFILES[profile])
+    judged = score(key, folder, released, PROFILES[profile])
     low = {
         category: failures
         for category, failures in by_category(judged, privacy=False).items()
         if judged.percent(privacy=False, category=category) < LEAST_UTILITY
     }
-    assert low == {}
+    assert (by_category(judged, privacy=True), low) == ({}, {})
 
 
 def by_category(judged: Score, *, privacy: bool) -> dict[str, list[str]]:
@@ -83,8 +72,10 @@ def test_an_engine_that_writes_nothing_is_private_and_of_no_use(
     assert result.percent(privacy=False) == 0
 
 
-def test_another_seed_gives_other_names_and_the_same_questions(tmp_path: Path) -> None:
-    one, other = generate(tmp_path / "one", 1), generate(tmp_path / "other", 2)
+def test_another_seed_gives_other_names_and_the_same_questions(
+    originals: tuple[Path, AnswerKey], tmp_path: Path
+) -> None:
+    one, other = originals[1], generate(tmp_path, 2)
     first, second = ({token.text for token in key.tokens} for key in (one, other))
     assert len(first & second) < len(first) / 100, "birth dates may be the same by chance"
     assert len(one.files) == len(other.files) > 100
