@@ -48,5 +48,5 @@ def with_content(elements: list[Element], cleaner: Cleaner, option: str) -> list
     else:
         kept = structured.ContentCleaner(cleaner, scene).cleaned(content)
     if cleaner.trail is not None:
-        cleaner.trail(tuple(told or ()))
+        cleaner.trail((tuple(told or ()),))
     return rest + kept

@@ -220,8 +220,10 @@ def test_the_gate_catches_an_echo_when_the_rules_are_bypassed(
 def test_the_gate_catches_one_identifier_that_a_rule_forgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyword: str
 ) -> None:
-    given = an_instance(StudyID="MRN-88213")
-    forgotten = given[keyword].tag
+    forgotten = an_instance(StudyID="")[keyword].tag
+    # a patient of its own: what is worked out for one is remembered in the process
+    own = f"MRN-{forgotten:08X}"
+    given = an_instance(PatientID=own, StudyID=own)
     asked = Profile.decide
 
     def decide(self: Profile, tag: int, *rest: Any) -> Decision:
