@@ -12,7 +12,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -31,6 +31,7 @@ from pacstream_anonymizer.offline.inventory import take_inventory
 from pacstream_anonymizer.offline.new_ids import Entry
 from pacstream_anonymizer.offline.people import PatientsRefusedError, name_people
 from pacstream_anonymizer.offline.reasons import NO_INSTANCE
+from pacstream_anonymizer.shelf import Shelf
 from pacstream_cli.commands_anonymize import (
     DEFAULT_PROJECT,
     FOLDER,
@@ -43,6 +44,7 @@ from pacstream_cli.conversion_plan import Found, find_series
 from pacstream_cli.id_mapping import read_mapping
 from pacstream_converter.dcm2niix import Dcm2niix, version
 from pacstream_converter.folder import Outcome, convert_folder
+from pacstream_converter.limits import limits_of
 
 DELIVERED = frozenset({"converted", "converted_with_warnings", "not_an_image"})
 PAGE = 120
@@ -243,7 +245,10 @@ def _planned(wish: Wish, book: Book) -> Found:
         if book.job(wish.job) is None:
             book.add_job(wish.job, wish.source, wish.out, job)
     records.write_people(book, wish.data, job)
-    return find_series(inventory, wish.source, wish.out, key, names)
+    found = find_series(inventory, wish.source, wish.out, key, names)
+    project = Shelf(wish.data).project(wish.project)
+    limits = limits_of(wish.data, wish.project, project.profile if project else "")
+    return replace(found, series=[replace(one, limits=limits) for one in found.series])
 
 
 def _converted(wish: Wish, found: Found) -> list[Outcome]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pacstream.archive import Archive, inside
 from pacstream.messages import SeriesConverted, SeriesReceived
 from pacstream_converter.dcm2niix import Dcm2niix
+from pacstream_converter.limits import limits_of
 from pacstream_converter.originals import read_originals
 from pacstream_converter.products import products_folder
 from pacstream_converter.series import SeriesFiles, convert
@@ -30,6 +31,7 @@ def convert_series(
         order.series,
         products_folder(order, archive, issuer),
         release=order.actions.anonymize,
+        limits=limits_of(archive.root, order.project, order.profile),
     )
     conversion = convert(files, archive.run, converter)
     root, counts = inside(Path(order.out), ""), conversion.counts

@@ -13,6 +13,7 @@ from pacstream.errors import PacstreamError, RejectedError
 from pacstream.messages import Series
 from pacstream.pseudonyms import ProjectKey
 from pacstream_converter.dcm2niix import ARGUMENTS, Dcm2niix, version
+from pacstream_converter.limits import NO_LIMITS, Limits
 from pacstream_converter.originals import read_originals
 from pacstream_converter.record import Conversion, finished
 from pacstream_converter.series import SeriesFiles, convert, left_out
@@ -34,6 +35,7 @@ class FolderSeries:
     instances: dict[str, Path] = field(repr=False)
     stem: Path
     key: ProjectKey
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def convert_one(files: FolderSeries, run: Path, converter: Dcm2niix) -> Outcome:
 def _converted(files: FolderSeries, run: Path, converter: Dcm2niix) -> Outcome:
     originals = read_originals(files.instances.values())
     inputs = _fingerprint(files)
-    wanted = SeriesFiles(originals, files.series, files.stem, inputs=inputs)
+    wanted = SeriesFiles(originals, files.series, files.stem, limits=files.limits, inputs=inputs)
     known = finished(files.stem, inputs)
     conversion = known or convert(wanted, run, converter)
     return Outcome(files, conversion, known is not None, left_out(wanted))
@@ -121,7 +123,7 @@ def _converted(files: FolderSeries, run: Path, converter: Dcm2niix) -> Outcome:
 
 def _fingerprint(files: FolderSeries) -> str:
     """Changes with the originals and with how they are converted; keyed, for a release has it."""
-    told = [f"{ARGUMENTS} {version()}"]
+    told = [f"{ARGUMENTS} {version()} {files.limits}"]
     for uid, path in sorted(files.instances.items()):
         status = path.stat()
         told.append(f"{uid} {status.st_size} {status.st_mtime_ns}")

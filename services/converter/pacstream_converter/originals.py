@@ -16,6 +16,7 @@ from pacstream.charsets import decode, encodings_of
 from pacstream.errors import RejectedError, RetryLaterError
 from pacstream.skim import skim_file
 from pacstream_converter import screen
+from pacstream_converter.limits import NO_KIND, Kind
 
 with warnings.catch_warnings():
     # It warns on import that its DICOM readers are experimental; only its CSA parser is used.
@@ -26,6 +27,7 @@ CHARACTER_SET, ISSUER_OF_PATIENT_ID = 0x00080005, 0x00100021
 HEADER_TAGS = screen.TAGS | {
     CHARACTER_SET,
     ISSUER_OF_PATIENT_ID,
+    0x00080070,  # Manufacturer
     0x00280008,  # Number of Frames
     0x00280010,  # Rows
     0x00280011,  # Columns
@@ -61,7 +63,8 @@ BAD_HEADER = (
 @dataclass(frozen=True)
 class Original:
     """One instance; `slices` is 0 for an object without an image or that can't be read, and all of
-    a Siemens mosaic's. `issuer` is that of its patient ID, `kept_out` why no release may have it.
+    a Siemens mosaic's. `issuer` is that of its patient ID, `kept_out` why no release may have it,
+    `kind` what a profile may keep out.
     """
 
     path: Path
@@ -69,6 +72,7 @@ class Original:
     reason: str = ""
     mosaic: bool = False
     kept_out: str = ""
+    kind: Kind = NO_KIND
     issuer: str = field(default="", repr=False)
     is_told_by_tags: bool = True
     """Any instance with the same HEADER_TAGS is alike."""
@@ -119,6 +123,7 @@ def _read(path: Path) -> Original:
         max(frames, 1),
         mosaic=mosaic,
         kept_out=screen.reason_to_keep_out(header),
+        kind=Kind.of(header),
         issuer=issuer,
         is_told_by_tags=not (mosaic or screen.depends_on_presence(header) or _has_overlay(header)),
     )

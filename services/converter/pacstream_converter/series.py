@@ -15,6 +15,7 @@ from pacstream_converter.cleaner import CleanImage, clean_image
 from pacstream_converter.contact_sheet import contact_sheet
 from pacstream_converter.dcm2niix import Dcm2niix, Verdict
 from pacstream_converter.identifiers import Identifiers, identifiers_of
+from pacstream_converter.limits import NO_LIMITS, Limits
 from pacstream_converter.originals import Original
 from pacstream_converter.products import (
     is_overlay,
@@ -31,13 +32,15 @@ class SeriesFiles:
     """A series to convert, and where its products go.
 
     `originals` are all of its instances. Products are called like `stem` with a suffix. `series`
-    holds what identifies it: that may not be in a `release`. `inputs` goes into the record.
+    holds what identifies it: that may not be in a `release`. `limits` are those of its profile;
+    `inputs` goes into the record.
     """
 
     originals: Sequence[Original]
     series: Series
     stem: Path
     release: bool = True
+    limits: Limits = NO_LIMITS
     inputs: str = ""
 
 
@@ -92,7 +95,7 @@ def left_out(files: SeriesFiles) -> dict[Path, str]:
 
 
 def _kept_out(original: Original, files: SeriesFiles) -> str:
-    return original.kept_out if files.release else ""
+    return original.kept_out or files.limits.reason(original.kind) if files.release else ""
 
 
 def _counts(files: SeriesFiles, images: Sequence[Original]) -> Counts:
