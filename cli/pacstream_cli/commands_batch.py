@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pacstream.archive import Archive
 from pacstream.errors import BrokerUnavailableError, InputError
-from pacstream.messages import Actions
+from pacstream.messages import Actions, Batch
 from pacstream.publisher import Publisher
 from pacstream.settings import Settings, load_settings
 from pacstream_cli import preflight, reporting
@@ -166,8 +166,25 @@ def _submit_and_watch(submission: Submission, settings: Settings, stack: Stack) 
     _wait_until_known(client, batch_id)
     status = reporting.watch(client, batch_id, CONSOLE)
     reporting.print_report(client.report(batch_id), CONSOLE)
+    _wait_for_report(submission.batch, settings.data)
     CONSOLE.print(f"  services' logs:          {stack.logs}", soft_wrap=True)
     return reporting.exit_code(status)
+
+
+def _wait_for_report(batch: Batch, data: Path, patience_s: float = 60.0) -> None:
+    """The exporter writes it when the batch has ended: a stack of this batch alone has to stay up
+    until then. What is not written by the end of `patience_s` is with the next start."""
+    report = Path(batch.out) / "reports" / batch.batch_id / "report.csv"
+    last = [report]
+    if batch.actions.anonymize:
+        last.append(Archive(data).state / "batches" / batch.batch_id / "date_offsets.csv")
+    deadline = time.monotonic() + patience_s
+    while not all(path.exists() for path in last):
+        if time.monotonic() > deadline:
+            CONSOLE.print("  report: not written yet; the exporter has it in its queue")
+            return
+        time.sleep(0.05)
+    CONSOLE.print(f"  report:                  {report.with_suffix('.html')}", soft_wrap=True)
 
 
 def _publish(submission: Submission, settings: Settings) -> None:
