@@ -4,6 +4,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install install-for-tests demo test check lint types imports tests test-slow test-k8s fuzz unit format clean
+.PHONY: images test-compose
 .PHONY: bench-query bench-retrieve bench-receive bench-pipeline bench-stages bench-anonymize
 
 help: ## list the targets
@@ -34,7 +35,13 @@ imports: ## who may import whom
 
 tests: ## all tests that do not take minutes
 	$(BIN)/python -m pytest tests/unit -m "not slow" -n 4 --durations 20
-	$(BIN)/python -m pytest tests/integration tests/e2e -m "not slow" --durations 20
+	$(BIN)/python -m pytest tests/integration tests/e2e -m "not slow" --durations 20 -rs
+
+images: ## all images of docker-compose.yml, labelled with this revision
+	REVISION=$$(git rev-parse HEAD) docker compose --profile cli --profile demo build
+
+test-compose: install-for-tests ## docker-compose.yml as a whole: builds, starts, works, is disturbed, stops
+	$(BIN)/python -m pytest tests/compose -rs -s
 
 test-slow: ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -176,19 +176,7 @@ class OrthancPacs(Pacs):
         return f"http://127.0.0.1:{self._http_port}"
 
     def load(self, paths: Iterable[Path]) -> int:
-        count = 0
-        with requests.Session() as session:
-            session.trust_env = False  # a proxy has no business on the loopback interface
-            for path in paths:
-                answer = session.post(
-                    f"{self.http_url}/instances",
-                    data=path.read_bytes(),
-                    timeout=60,
-                )
-                if not answer.ok:
-                    raise PacsFailedError(f"Orthanc refuses {path.name}: {answer.status_code}")
-                count += 1
-        return count
+        return post_instances(self.http_url, paths)
 
     def _command(self) -> list[str]:
         path = self.folder / "orthanc.json"
@@ -275,6 +263,19 @@ class DcmqrscpPacs(Pacs):
         )
         command = [_program("dcmqrscp"), "--config", str(configuration), "--disable-host-lookup"]
         return [*command, str(self.port)]
+
+
+def post_instances(http_url: str, paths: Iterable[Path]) -> int:
+    """Put files into an Orthanc over its REST interface; how many there were."""
+    count = 0
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy has no business here
+        for path in paths:
+            answer = session.post(f"{http_url}/instances", data=path.read_bytes(), timeout=60)
+            if not answer.ok:
+                raise PacsFailedError(f"Orthanc refuses {path.name}: {answer.status_code}")
+            count += 1
+    return count
 
 
 def dcmtk_environment(*, nodelay: bool) -> dict[str, str]:

@@ -26,7 +26,7 @@ from nameko.timer import timer
 from nameko.web.handlers import http
 from pydantic import ValidationError
 
-from pacstream import logs, topology
+from pacstream import logs, metrics, topology
 from pacstream.envelope import Envelope
 from pacstream.errors import (
     BrokerUnavailableError,
@@ -214,16 +214,19 @@ class Subscription(Entrypoint):
 
     def conclude(self, message: Any, fact: Message | None, error: BaseException | None) -> None:
         """Acknowledge what was handled; else see to it that it comes again, or is buried."""
-        verb = "ack"
+        verb, outcome = "ack", "done"
         try:
             if isinstance(error, RetryLaterError) and self._attempt(message) < self._max_attempts:
+                outcome = "retry"
                 self._try_again(message, error)
             elif error is not None:
+                outcome = "dead"
                 self._bury(message, fact, error)
         except (BrokerUnavailableError, UnroutableError):
             time.sleep(1.0)
-            verb = "requeue"
+            verb, outcome = "requeue", "requeued"
         self.queue_consumer.settle(message, verb)
+        metrics.count(self.queue_name, fact, outcome)
 
     @property
     def _max_attempts(self) -> int:
@@ -342,6 +345,7 @@ class Service:
     """A nameko service with GET /health: 200 only while it takes messages from the broker.
 
     GET /live is 200 as long as the process answers at all: without a broker a restart helps nobody.
+    GET /metrics is for Prometheus.
     """
 
     name = ""
@@ -360,6 +364,10 @@ class Service:
     @answers_http("GET", "/live")
     def live(self, request: Any) -> str:
         return "alive"
+
+    @answers_http("GET", "/metrics")
+    def metrics(self, request: Any) -> tuple[int, dict[str, str], str]:
+        return 200, {"Content-Type": metrics.CONTENT_TYPE}, metrics.exposition()
 
 
 def wait_for_broker(settings: Settings, patience_s: float = 120.0) -> None:

@@ -1,4 +1,8 @@
-"""One frozen Settings object, read once from the environment (variables `PACSTREAM_*`)."""
+"""One frozen Settings object, read once from the environment (variables `PACSTREAM_*`).
+
+`PACSTREAM_X_FILE` names a file that holds the value of `PACSTREAM_X`: what is secret, such as a URL
+with a password, is then in no environment, where `docker inspect` would show it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pacstream.errors import InputError
 
 PREFIX = "PACSTREAM_"
+FILE_SUFFIX = "_FILE"
 KEY_PREFIX = f"{PREFIX}KEY_"
 """Variables with project keys: `pacstream.keys`. They are no settings, and never become fields."""
 SECRET_PREFIX = f"{PREFIX}SECRET_"
@@ -168,12 +173,13 @@ class Settings(BaseModel):
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ` (default: the process's).
 
-    Raises InputError naming each variable that is unknown or has no valid value.
+    Raises InputError naming each variable that is unknown, has no valid value, or names a file that
+    can't be read.
     """
     environ = os.environ if environ is None else environ
     given = {
         name[len(PREFIX) :].lower(): value
-        for name, value in environ.items()
+        for name, value in with_files(environ).items()
         if name.startswith(PREFIX)
         and not name.startswith((KEY_PREFIX, SECRET_PREFIX))
         and value != ""
@@ -187,6 +193,34 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             for item in error.errors()
         )
         raise InputError(f"wrong settings in the environment: {problems}") from None
+
+
+def with_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` with `PACSTREAM_X_FILE` replaced by `PACSTREAM_X` and the file's content.
+
+    Raises InputError for a file that can't be read, and for a setting that is given both ways.
+    """
+    resolved = dict(environ)
+    for name, path in environ.items():
+        if not (name.startswith(PREFIX) and name.endswith(FILE_SUFFIX)):
+            continue
+        if name.startswith((KEY_PREFIX, SECRET_PREFIX)):
+            continue
+        del resolved[name]
+        setting = name.removesuffix(FILE_SUFFIX)
+        if path == "":
+            continue
+        if environ.get(setting):
+            raise InputError(f"{setting} and {name} are both set: give one of them")
+        resolved[setting] = _content(name, Path(path))
+    return resolved
+
+
+def _content(name: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: {path} can't be read ({type(error).__name__})") from None
 
 
 def _places(text: str) -> dict[str, tuple[str, int]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from pacstream import metrics
 from pacstream.archive import Archive
 from pacstream.batch_view import write_view
 from pacstream.bus import Service, answers_http, every
@@ -22,6 +23,7 @@ from pacstream.topology import SUBSCRIPTIONS
 from pacstream_ledger import control, views
 from pacstream_ledger.alone import wait_to_be_alone
 from pacstream_ledger.book import OUTBOX_SIZE
+from pacstream_ledger.gauges import gauges
 from pacstream_ledger.ledger import Ledger
 from pacstream_ledger.scheduler import Scheduler
 from pacstream_ledger.schema import open_database
@@ -49,6 +51,7 @@ LEDGER = Ledger(
 )
 adopt(LEDGER.engine)
 SCHEDULER = Scheduler(LEDGER, untried_limit_s=SETTINGS.untried_limit_s)
+metrics.looks_up(lambda: gauges(LEDGER, SETTINGS.data))
 ONE_WRITER = threading.Lock()
 """Green under eventlet: facts are recorded, and what follows is sent, one at a time."""
 
