@@ -14,7 +14,6 @@ from urllib.request import ProxyHandler, build_opener
 from demo.pacs import free_port
 from tests.engine import CHECKOUT, docker, inspect
 
-PROFILES = ("--profile", "demo", "--profile", "cli")
 KILL_SERVICE = """
 import os
 os.kill(min(int(pid) for pid in os.listdir("/proc") if pid.isdigit() and pid != "1"), 9)
@@ -40,7 +39,7 @@ class ComposeStack:
 
     def run(self, *arguments: str, timeout_s: float = 600.0) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["docker", "compose", *PROFILES, *arguments],
+            ["docker", "compose", "--profile", "demo", *arguments],
             capture_output=True,
             text=True,
             timeout=timeout_s,

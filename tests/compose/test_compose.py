@@ -41,6 +41,10 @@ def timed(what: str, act: Callable[[], object]) -> None:
     sys.stdout.flush()
 
 
+def build(stack: ComposeStack) -> None:
+    stack.compose("--profile", "cli", "build", "--quiet", timeout_s=1200)
+
+
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
     """Built, up and healthy; gone with its volumes afterwards."""
@@ -48,11 +52,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
     out.chmod(0o777)
     stack = ComposeStack(f"pacstream-test-{secrets.token_hex(3)}", out)
     try:
-        timed("images built", lambda: stack.compose("build", "--quiet", timeout_s=1200))
+        timed("images built", lambda: build(stack))
         timed("up and healthy", lambda: stack.compose("up", "-d", "--wait"))
         yield stack
     finally:
         timed("down", lambda: stack.compose("down", "-v", "--remove-orphans"))
+        sys.stdout.write("\n")
 
 
 @pytest.fixture(scope="module")
