@@ -128,7 +128,7 @@ def test_only_three_ports_answer_and_the_anonymizer_has_no_way_out(stack: Compos
     ports = {
         (one["Service"], port["TargetPort"])
         for one in published
-        for port in one["Publishers"]
+        for port in one["Publishers"] or ()
         if port["PublishedPort"]
     }
     assert ports == {("store_scp", 11112), ("rabbitmq", 15672), ("ledger", 8080)}
