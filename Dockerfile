@@ -79,8 +79,9 @@ COPY demo/__init__.py demo/data.py demo/pacs.py demo/seed.py /opt/demo/demo/
 ENV PYTHONPATH=/opt/demo
 ENTRYPOINT ["/usr/bin/tini", "--", "python", "-m", "demo.seed"]
 
-# A service takes its settings from PACSTREAM_*; nothing has to follow the image's name.
+# A service takes its settings from PACSTREAM_*; nothing has to follow the image's name. Built without
+# --target, the command line works, too, but for a health that it has not.
 FROM runtime AS service
 HEALTHCHECK --interval=10s --timeout=5s --retries=6 --start-period=30s \
     CMD ["python", "-m", "pacstream.probe"]
-ENTRYPOINT ["/usr/bin/tini", "--", "/bin/sh", "-c", "exec python -m \"pacstream_$SERVICE\" \"$@\"", "service"]
+ENTRYPOINT ["/usr/bin/tini", "--", "/bin/sh", "-c", "[ \"$SERVICE\" = cli ] && exec pacstream \"$@\"; exec python -m \"pacstream_$SERVICE\" \"$@\"", "service"]
