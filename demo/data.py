@@ -297,7 +297,8 @@ def _write_phantom(images: Path, study: Study, phantom: Phantom) -> Iterator[Ins
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         if phantom.compressed:
-            dataset.compress(RLELossless, generate_instance_uid=False)
+            # pydicom's own encoder: another one that happens to be installed writes other bytes
+            dataset.compress(RLELossless, generate_instance_uid=False, encoding_plugin="pydicom")
         yield _save(dataset, images, "phantom")
 
 
