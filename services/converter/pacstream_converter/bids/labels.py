@@ -28,11 +28,12 @@ class Labels:
             self._subjects[folder] = _free(wanted, self._subjects.values())
         return self._subjects[folder]
 
-    def session(self, subject: str, folder: str) -> str:
+    def session(self, subject: str, folder: str, wish: str = "") -> str:
+        """`wish` is what to make the label of, if not of the folder's name."""
         key = subject, folder
         if key not in self._sessions:
             taken = [label for (one, _), label in self._sessions.items() if one == subject]
-            wanted = _letters(folder.removeprefix("ses-"))
+            wanted = _letters((wish or folder).removeprefix("ses-"))
             if not wanted or len(wanted) > LONGEST_SESSION:
                 wanted = f"{len(taken) + 1:02}"
             self._sessions[key] = _free(wanted, taken)

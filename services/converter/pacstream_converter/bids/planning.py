@@ -24,7 +24,8 @@ class ConvertedSeries:
     `name` is `<patient>/<session>/<series>`, unique and the same in each run: folders of the
     release, or of PACSMAN's layout. An image is called like `name`'s last part, plus a suffix.
     `originals` are its instances in the trusted zone. `shift_days` is what is added to dates;
-    None: a release without dates. `characteristics`: age and sex may be told.
+    None: a release without dates. `characteristics`: age and sex may be told. `session`: what the
+    session's label is made of, if not of its folder's name.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ConvertedSeries:
     originals: tuple[Path, ...] = field(repr=False)
     shift_days: int | None = 0
     characteristics: bool = True
+    session: str = ""
     release: bool = True
 
     def named_images(self) -> list[tuple[Path, str]]:
@@ -79,7 +81,7 @@ def make_items(
     for series, header, products in sorted(found, key=lambda one: (one[1].order, one[0].name)):
         subject_folder, session_folder, _ = series.name.split("/")
         subject = labels.subject(subject_folder)
-        session = labels.session(subject_folder, session_folder)
+        session = labels.session(subject_folder, session_folder, series.session)
         for product in products:
             kind = kind_of(product.values, rules, order)
             items.append(Item(series, header, product, kind, subject, session))

@@ -92,7 +92,7 @@ def build_tree(
 
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    _check(root)
+    check_root(root)
     lock = root / BOOK.parent / ".lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
@@ -105,8 +105,8 @@ def _alone(root: Path) -> Iterator[None]:
         yield
 
 
-def _check(root: Path) -> None:
-    """Raises InputError for a folder with other things in it."""
+def check_root(root: Path) -> None:
+    """Raises InputError for a folder with other things than a data set in it."""
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is no folder")
     if not root.is_dir() or (root / BOOK.parent).is_dir():
