@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from pacstream.errors import InputError
 from pacstream.messages import Dates
 from pacstream.pseudonyms import ProjectKey, Subject, Visit
 from pacstream_anonymizer.actions import RETAIN_PATIENT_CHARACTERISTICS
@@ -28,6 +29,10 @@ CONVERTED = Path("sourcedata", "nifti")
 are second names of these files."""
 
 
+RULES = "rules"
+"""`--bids` without a word behind it."""
+
+
 @dataclass(frozen=True)
 class BidsWish:
     """`profile` is that of the project: it says if dates and characteristics may be told."""
@@ -35,13 +40,14 @@ class BidsWish:
     root: Path
     rules: tuple[Rule, ...] = field(repr=False)
     profile: Profile = field(repr=False)
-    title: str = "Images"
 
 
-def prepare(root: Path, rules: Path | None, profile: Profile, project: str) -> BidsWish:
+def prepare(root: Path, how: str, rules: Path | None, profile: Profile) -> BidsWish:
     """Raises InputError for rules or a folder that can't be used."""
+    if how not in ("", RULES):
+        raise InputError(f"--bids {how}: give `--bids` alone, as the last word or before an option")
     check_root(root)
-    return BidsWish(root, load_rules(rules), profile, project)
+    return BidsWish(root, load_rules(rules), profile)
 
 
 def make_dataset(wish: BidsWish, outcomes: Sequence[Outcome]) -> Result:
@@ -55,7 +61,6 @@ def make_dataset(wish: BidsWish, outcomes: Sequence[Outcome]) -> Result:
             series,
             wish.root,
             wish.rules,
-            title=wish.title,
             today=datetime.date.today().isoformat(),
             progress=lambda done, total: bar.update(images, completed=done, total=total),
         )
@@ -74,6 +79,7 @@ def _series(wish: BidsWish, outcome: Outcome) -> ConvertedSeries:
         shift_days=days,
         characteristics=RETAIN_PATIENT_CHARACTERISTICS in wish.profile.options,
         session=session,
+        is_complete=outcome.conversion.state != "incomplete",
     )
 
 

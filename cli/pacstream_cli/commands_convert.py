@@ -32,6 +32,8 @@ from pacstream_anonymizer.offline.new_ids import Entry
 from pacstream_anonymizer.offline.people import PatientsRefusedError, name_people
 from pacstream_anonymizer.offline.reasons import NO_INSTANCE
 from pacstream_anonymizer.shelf import Shelf
+from pacstream_cli import bids_stage
+from pacstream_cli.bids_stage import BidsWish
 from pacstream_cli.commands_anonymize import (
     DEFAULT_PROJECT,
     FOLDER,
@@ -41,7 +43,9 @@ from pacstream_cli.commands_anonymize import (
     worker_count,
 )
 from pacstream_cli.conversion_plan import Found, find_series
+from pacstream_cli.deid_profile import load_profile
 from pacstream_cli.id_mapping import read_mapping
+from pacstream_converter.bids.tree import Result as DatasetResult
 from pacstream_converter.dcm2niix import Dcm2niix, version
 from pacstream_converter.folder import Outcome, convert_folder
 from pacstream_converter.limits import limits_of
@@ -66,6 +70,7 @@ class Wish:
     new_ids: Sequence[Entry] | None
     jobs: int
     time_limit_s: float
+    bids: BidsWish | None = None
 
     @property
     def job(self) -> str:
@@ -79,10 +84,13 @@ class Result:
     outcomes: list[Outcome]
     found: Found
     report: Path = field(repr=False)
+    bids: DatasetResult | None = None
 
     @property
     def is_whole(self) -> bool:
         """Every image has been converted, and every DICOM file was an instance."""
+        if self.bids is not None and not self.bids.is_whole:
+            return False
         return all(one.conversion.state in DELIVERED for one in self.outcomes) and all(
             reason in HARMLESS for reason in self.found.rest.values()
         )
@@ -134,6 +142,21 @@ class Result:
     metavar="SECONDS",
     help="longest conversion of one series  [default: PACSTREAM_DCM2NIIX_TIMEOUT_S, 900]",
 )
+@click.option(
+    "--bids",
+    is_flag=False,
+    flag_value=bids_stage.RULES,
+    default="",
+    metavar="[TOOL:FILE]",
+    help="make a BIDS data set in --out_folder, by pacstream's rules",
+)
+@click.option(
+    "--bids-rules",
+    "--bids_rules",
+    type=FOLDER,
+    metavar="FILE",
+    help="rules of your own for names in the data set (docs/bids.md); implies --bids",
+)
 @click.option("--json", "as_json", is_flag=True, help="the summary as JSON")
 def convert(as_json: bool, **typed: object) -> None:
     """Convert the DICOM series of a FOLDER of any shape to NIfTI that names nobody.
@@ -159,6 +182,8 @@ def prepare(
     data: Path | None,
     jobs: str,
     time_limit: float,
+    bids: str = "",
+    bids_rules: Path | None = None,
 ) -> Wish:
     """All that can be checked before a file is looked at. Raises InputError."""
     settings = load_settings()
@@ -168,16 +193,21 @@ def prepare(
     count = _job_count(jobs)
     entries = read_mapping(new_ids) if new_ids else None
     check_writable(out, zone)
+    dataset = None
+    if bids or bids_rules:
+        profile = load_profile("", project or DEFAULT_PROJECT, zone)
+        dataset = bids_stage.prepare(out, bids, bids_rules, profile)
     zone.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Wish(
         source,
-        out,
+        out / bids_stage.CONVERTED if dataset else out,
         zone,
         project or DEFAULT_PROJECT,
         ring_of(project, zone),
         entries,
         count,
         time_limit or settings.dcm2niix_timeout_s,
+        dataset,
     )
 
 
@@ -215,7 +245,9 @@ def _run(wish: Wish) -> Result:
         with contextlib.closing(Book(wish.data / "offline")) as book, book.alone(wish.job):
             found = _planned(wish, book)
             outcomes = _converted(wish, found)
-            return Result(outcomes, found, _write_report(wish, found, outcomes))
+            report = _write_report(wish, found, outcomes)
+            dataset = bids_stage.make_dataset(wish.bids, outcomes) if wish.bids else None
+            return Result(outcomes, found, report, dataset)
     except PatientsRefusedError as error:
         path = records.write_problems(wish.data, wish.project, error.refused)
         error.problems.append(f"they are listed in {path}")
@@ -296,6 +328,7 @@ def as_dict(result: Result, wish: Wish) -> dict[str, object]:
         "series": [_series_dict(one, result, wish) for one in result.outcomes],
         "excluded": dict(sorted(Counter(result.found.rest.values()).items())),
         "report": str(result.report),
+        **({"bids": bids_stage.as_dict(result.bids)} if result.bids else {}),
     }
 
 
@@ -329,6 +362,8 @@ def print_result(result: Result, wish: Wish) -> None:
         click.echo(f"  excluded files  {number} {reason}")
     click.echo(f"NIfTI (names nobody):       {wish.out}")
     click.echo(f"what became of each file:   {result.report}")
+    if result.bids and wish.bids:
+        bids_stage.print_result(result.bids, wish.bids)
 
 
 def _row(one: Outcome, result: Result, wish: Wish) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class ConvertedSeries:
     release, or of PACSMAN's layout. An image is called like `name`'s last part, plus a suffix.
     `originals` are its instances in the trusted zone. `shift_days` is what is added to dates;
     None: a release without dates. `characteristics`: age and sex may be told. `session`: what the
-    session's label is made of, if not of its folder's name.
+    session's label is made of, if not of its folder's name. `is_complete`: no slice is missing.
     """
 
     name: str
@@ -34,6 +34,7 @@ class ConvertedSeries:
     shift_days: int | None = 0
     characteristics: bool = True
     session: str = ""
+    is_complete: bool = True
     release: bool = True
 
     def named_images(self) -> list[tuple[Path, str]]:

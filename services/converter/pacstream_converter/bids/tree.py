@@ -40,6 +40,9 @@ from pacstream_converter.identifiers import identifiers_of
 Progress = Callable[[int, int], None]
 """Told how many products of how many are in the data set."""
 
+SLICES = "slices"
+"""What an image lacks of which instances never came."""
+
 EXTENSIONS = (".nii.gz", ".json", ".bval", ".bvec")
 
 
@@ -217,6 +220,8 @@ def _content(item: Item, entry: Entry, additions: Mapping[str, Json]) -> _Conten
         files.add("aslcontext.tsv")
     entities = dict(item.kind.entities)
     lacking = missing(rule.folder, rule.suffix, entities, sidecar, frozenset(files))
+    if not item.series.is_complete:
+        lacking.append(SLICES)
     if lacking:
         entry = replace(entry, state=State.INCOMPLETE, missing=" ".join(lacking))
     return _Content(item, entry, sidecar, context)

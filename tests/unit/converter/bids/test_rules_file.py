@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pacstream.errors import InputError
+from pacstream_converter.bids.facts import FACTS
 from pacstream_converter.bids.rules_file import RulesError, default_rules, load_rules, parse_rules
 
 GOOD = """\
@@ -68,6 +70,24 @@ def test_two_rules_of_one_name_are_refused() -> None:
 def test_own_rules_come_first_and_default_ones_may_be_left_out() -> None:
     assert [rule.name for rule in parse_rules(GOOD)][:2] == ["a", default_rules()[0].name]
     assert [rule.name for rule in parse_rules(f"defaults = false\n{GOOD}")] == ["a"]
+
+
+PAGE = (Path(__file__).parents[4] / "docs" / "bids.md").read_text("utf-8")
+
+
+def test_the_examples_of_the_page_can_be_copied() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        parse_rules(example)
+
+
+def test_the_page_names_all_facts() -> None:
+    table = PAGE.partition("| Fact |")[2].partition("\n\n")[0]
+    assert (
+        set(re.findall(r"`([A-Z]\w+)`(?=,| \|)", re.sub(r"\| [^|]* \|$", "|", table, flags=re.M)))
+        == FACTS
+    )
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,13 @@ def test_what_lacks_metadata_is_told_and_ignored_by_the_validator(tmp_path: Path
     assert errors_in(root) == []
 
 
+def test_an_image_without_all_slices_is_told_and_ignored(tmp_path: Path) -> None:
+    series = replace(Session(tmp_path).scan(MPRAGE), is_complete=False)
+    result = build_tree([series], tmp_path / "bids", default_rules())
+    assert (result.states, result.incomplete) == ({"incomplete": 1}, {"slices": 1})
+    assert "_acq-mprage_T1w.*" in (tmp_path / "bids" / ".bidsignore").read_text()
+
+
 def test_two_patients_and_two_sessions_never_share_a_name(tmp_path: Path) -> None:
     names = ("sub-A_1/ses-20200101", "sub-A1/ses-20200101", "sub-A1/ses-2020_0101")
     series = [
