@@ -10,14 +10,20 @@ from pacstream.messages import Actions, BatchAction
 def batch_actions(
     actions: Actions,
     *,
+    bids: Mapping[str, str] | None = None,
     karnak: Mapping[str, str] | None = None,
     dicomdir: bool = False,
     export: Mapping[str, str] | None = None,
 ) -> tuple[BatchAction, ...]:
-    """Tables first, then what changes files, then what is made of them, then what sends them."""
+    """Tables first, then what changes files, then what is made of them, then what sends them.
+
+    `bids`: the options of a BIDS data set; None: there is to be none.
+    """
     wanted: list[BatchAction] = []
     if actions.info:
         wanted.append(BatchAction(name="info_table"))
+    if bids is not None:
+        wanted.append(BatchAction(name="bids", options=dict(bids)))
     if karnak:
         wanted.append(BatchAction(name="karnak", options=dict(karnak)))
     if dicomdir:

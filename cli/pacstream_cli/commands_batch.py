@@ -44,6 +44,12 @@ def batch_options(command: F) -> F:
             click.option("--anonymize", is_flag=True, help="de-identified DICOM in OUT/release"),
             click.option("--project", default="", help="project whose key makes the pseudonyms"),
             click.option("--convert", is_flag=True, help="NIfTI by dcm2niix"),
+            click.option("--bids", is_flag=True,
+                         help="a BIDS data set of what --convert makes: OUT/release/bids, or "
+                         "OUT/bids without --anonymize"),
+            click.option("--bids-rules", "--bids_rules", "bids_rules",
+                         type=click.Path(path_type=Path), metavar="FILE",
+                         help="rules of your own for names in it; implies --bids"),
             click.option("--move", "-m", is_flag=True, help="C-MOVE to move_AET instead"),
             click.option("--out_directory", "--out-directory", "-d", "out", default=Path("data"),
                          show_default=True, type=click.Path(path_type=Path), help="results"),

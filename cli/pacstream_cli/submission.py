@@ -8,13 +8,15 @@ import errno
 import secrets
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pacstream.errors import InputError
-from pacstream.messages import Actions, Batch, QueryRequested
+from pacstream.messages import Actions, Batch, BatchAction, QueryRequested
 from pacstream.pseudonyms import PROJECT
+from pacstream_anonymizer.actions import RETAIN_PATIENT_CHARACTERISTICS
+from pacstream_anonymizer.profile import Profile
 from pacstream_cli.batch_actions import batch_actions
 from pacstream_cli.config import PacsConfig, read_config
 from pacstream_cli.deid_profile import dates_of
@@ -22,6 +24,7 @@ from pacstream_cli.given_names import source_of, with_names
 from pacstream_cli.profiles import Chosen, choose
 from pacstream_cli.projects import Terms, terms_of
 from pacstream_cli.queryfile import QueryFile, read_queries
+from pacstream_converter.bids.rules_file import load_rules
 from pacstream_exporter.delivery.carriers import Terms as CarrierTerms
 from pacstream_exporter.delivery.carriers import carrier_of
 from pacstream_exporter.delivery.destination import parse_destination
@@ -49,6 +52,8 @@ class Wishes:
     priority: int = 0
     refresh: bool = False
     pacsman_names: bool = False
+    bids: bool = False
+    bids_rules: Path | None = None
     album: str = ""
     """Of a Karnak gateway; empty: no elements for one are written."""
     creator: str = ""
@@ -111,8 +116,35 @@ def _on_terms(submission: Submission, wishes: Wishes, data: Path) -> Submission:
         "profile": terms.profile.digest,
         "key_id": terms.key_id,
         "dates": dates_of(terms.profile),
+        "afterwards": tuple(_told(submission.batch.afterwards, terms.profile)),
     }
     return replace(submission, batch=submission.batch.model_copy(update=update), terms=terms)
+
+
+def _told(actions: Iterable[BatchAction], profile: Profile) -> Iterator[BatchAction]:
+    """A data set tells age and sex if the profile keeps them."""
+    for action in actions:
+        if action.name == "bids" and RETAIN_PATIENT_CHARACTERISTICS in profile.options:
+            options = {**action.options, "characteristics": "yes"}
+            yield action.model_copy(update={"options": options})
+        else:
+            yield action
+
+
+def bids_options(wishes: Wishes) -> dict[str, str] | None:
+    """Of the batch action `bids`: rules, as text.
+
+    Raises InputError for rules that are wrong, or without images to name.
+    """
+    if not (wishes.bids or wishes.bids_rules):
+        return None
+    if not wishes.actions.convert:
+        raise InputError("--bids makes a data set of NIfTI files: add --convert")
+    options: dict[str, str] = {}
+    if wishes.bids_rules:
+        load_rules(wishes.bids_rules)
+        options["rules"] = wishes.bids_rules.read_text("utf-8")
+    return options
 
 
 def prepare_plan(wishes: Wishes, data: Path) -> Submission:
@@ -139,6 +171,7 @@ def prepare_plan(wishes: Wishes, data: Path) -> Submission:
         name=wishes.queryfile.name,
         afterwards=batch_actions(
             wishes.actions,
+            bids=bids_options(wishes),
             karnak=wishes.karnak,
             dicomdir=wishes.dicomdir,
             export=export_of(wishes, config),

@@ -27,6 +27,7 @@ from tests.e2e.line import (
     select,
     until,
 )
+from tests.unit.converter.bids.validator import errors_in
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.pacs]
 
@@ -71,7 +72,7 @@ def batch(
     """One batch with every action, and what was on the bus meanwhile."""
     folder = tmp_path_factory.mktemp("batch")
     ears = Eavesdropper(line.stack().environment()["PACSTREAM_AMQP_URL"])
-    flags = ("--save", "--info", "--anonymize", "--project", "e2e", "--convert")
+    flags = ("--save", "--info", "--anonymize", "--project", "e2e", "--convert", "--bids")
     batch_id = line.submit(folder, orthanc, ROWS, *flags)
     sums = []
     until(lambda: sums.append(line.status(batch_id)) or sums[-1]["finished_at"] is not None, 120)  # type: ignore[func-returns-value]
@@ -151,6 +152,17 @@ def test_each_series_has_its_info_table_and_its_nifti(
     volumes = list((out / "release").rglob("*.nii.gz"))
     assert len(volumes) >= len(series)
     assert all(path.name.endswith(".nii.gz") and path.stat().st_size > 348 for path in volumes)
+
+
+def test_the_batch_is_a_valid_bids_data_set(batch: dict[str, Any]) -> None:
+    root = batch["out"] / "release" / "bids"
+    assert errors_in(root) == []
+    (counts,) = (one["counts"] for one in batch["report"]["afterwards"] if one["action"] == "bids")
+    converted = [
+        path for path in (batch["out"] / "release").glob("sub-*/ses-*/*.nii.gz") if path.is_file()
+    ]
+    assert counts["images"] == len(converted) == len(list(root.rglob("*.nii.gz")))
+    assert counts["bids"] > 5
 
 
 def identifiers(manifest: Manifest) -> list[str]:

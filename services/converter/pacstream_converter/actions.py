@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pacstream.batch_action import Action, serve
+from pacstream_converter.bids.action import make_dataset
 
-ACTIONS: dict[str, Action] = {}
+ACTIONS: dict[str, Action] = {"bids": make_dataset}
 
 if __name__ == "__main__":
     serve("converter", ACTIONS)

@@ -22,21 +22,6 @@ from pacstream.skim import skim_file
 from pacstream_converter.bids.rules import Json, Values
 from pacstream_converter.originals import BAD_HEADER
 
-FACTS = frozenset(
-    {
-        *("Description", "Volumes", "Slices", "Gradients", "PhaseEncoding", "Echo", "Part"),
-        *("Product", "Products"),
-    }
-)
-"""What rules may ask for besides DICOM keywords:
-
-Description: all that names the kind of a series: its description, and the names of protocol and
-sequence. Volumes, Slices: numbers, of the NIfTI file. Gradients: there if it has b values.
-PhaseEncoding: from where to where, such as `AP`, if the polarity is known. Echo: its number if the
-series has several echoes. Part: mag, phase, real, imag. Product: the suffixes that dcm2niix gave
-the file (`e1_ph`). Products: those of all files of the series.
-"""
-
 DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
 
 MILLISECONDS = ("EchoTime", "InversionTime", "RepetitionTime")

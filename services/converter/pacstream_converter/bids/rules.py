@@ -13,6 +13,22 @@ Values = Mapping[str, tuple[str, ...]]
 """What is known of a product, by DICOM keyword or name of a fact; never an empty tuple."""
 
 
+FACTS = frozenset(
+    {
+        *("Description", "Volumes", "Slices", "Gradients", "PhaseEncoding", "Echo", "Part"),
+        *("Product", "Products"),
+    }
+)
+"""What rules may ask for besides DICOM keywords:
+
+Description: all that names the kind of a series: its description, and the names of protocol and
+sequence. Volumes, Slices: numbers, of the NIfTI file. Gradients: there if it has b values.
+PhaseEncoding: from where to where, such as `AP`, if the polarity is known. Echo: its number if the
+series has several echoes. Part: mag, phase, real, imag. Product: the suffixes that dcm2niix gave
+the file (`e1_ph`). Products: those of all files of the series.
+"""
+
+
 @dataclass(frozen=True)
 class Condition:
     """What one header value has to be. Where several are set, all have to hold.

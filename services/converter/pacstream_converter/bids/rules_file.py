@@ -24,8 +24,7 @@ from pydicom.datadict import DicomDictionary, keyword_dict
 from pacstream.errors import InputError
 from pacstream.toml_lines import line_of, named, problems_of
 from pacstream_converter.bids import schema
-from pacstream_converter.bids.facts import FACTS
-from pacstream_converter.bids.rules import Condition, Json, Label, Number, Rule
+from pacstream_converter.bids.rules import FACTS, Condition, Json, Label, Number, Rule
 
 LONGEST = 1_000_000
 """Characters of a file; whoever needs more has pasted something else."""

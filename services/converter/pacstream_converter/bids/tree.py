@@ -49,7 +49,7 @@ EXTENSIONS = (".nii.gz", ".json", ".bval", ".bvec")
 @dataclass(frozen=True)
 class Result:
     """What became of the products of a run, by state; `incomplete` names what BIDS requires and the
-    header does not tell, with the number of images, `left_out` series and products by reason."""
+    header does not tell, with the number of images, `left_out` images by reason."""
 
     products: int
     states: Mapping[str, int]
@@ -148,7 +148,7 @@ class _Run:
                 header = read_header(one.originals)
                 found.append((one, header, read_products(one.named_images(), header)))
             except RejectedError as error:
-                left_out[error.code] += 1
+                left_out[error.code] += len(one.images)
         return make_items(found, self._rules, Labels(self._book.values())), left_out
 
     def _contents(self, items: Sequence[Item]) -> list[_Content]:

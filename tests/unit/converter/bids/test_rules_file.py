@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pacstream.errors import InputError
-from pacstream_converter.bids.facts import FACTS
+from pacstream_converter.bids.rules import FACTS
 from pacstream_converter.bids.rules_file import RulesError, default_rules, load_rules, parse_rules
 
 GOOD = """\
