@@ -51,9 +51,8 @@ def make_dataset(task: Task) -> Outcome:
     """Make, or complete, the data set of a batch's output folder: `OUT/release/bids` of what was
     de-identified, else `OUT/bids`.
 
-    `counts` has what went in and where it is. Raises InputError for rules or a
-    folder that can't be used, RejectedError `output_not_writable`, `project_key_missing` and others;
-    RetryLaterError.
+    `counts` has what went in and where it is. Raises InputError for rules or a folder that can't be
+    used, RejectedError `output_not_writable`, `project_key_missing` and others; RetryLaterError.
     """
     rules = parse_rules(task.options[RULES]) if RULES in task.options else default_rules()
     source = _Source(task.archive, task.options.get(CHARACTERISTICS) == "yes")
