@@ -273,6 +273,29 @@ def test_a_wrong_project_profile_stops_the_submission(releasing: Wishes, tmp_pat
         prepare(replace(releasing, profile=str(path)), tmp_path)
 
 
+def test_a_bids_data_set_is_an_action_of_the_batch(releasing: Wishes, tmp_path: Path) -> None:
+    actions = Actions(anonymize=True, convert=True)
+    rules = profile_at(tmp_path / "rules.toml", "defaults = false\n")
+    wanted = replace(releasing, actions=actions, bids_rules=rules)
+    (action,) = prepare(wanted, tmp_path).batch.afterwards
+    assert (action.name, action.options["rules"]) == ("bids", "defaults = false\n")
+    assert action.options["characteristics"] == "yes"
+    (action,) = prepare(replace(wanted, profile="strict"), tmp_path).batch.afterwards
+    assert "characteristics" not in action.options
+    assert prepare(replace(releasing, actions=actions), tmp_path).batch.afterwards == ()
+
+
+def test_wrong_rules_and_a_data_set_of_nothing_are_refused(
+    releasing: Wishes, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="add --convert"):
+        prepare(replace(releasing, bids=True), tmp_path)
+    actions = Actions(anonymize=True, convert=True)
+    rules = profile_at(tmp_path / "rules.toml", "colour = 1\n")
+    with pytest.raises(InputError, match="1 problem"):
+        prepare(replace(releasing, actions=actions, bids_rules=rules), tmp_path)
+
+
 def test_pseudonyms_of_a_file_reach_their_rows(releasing: Wishes, tmp_path: Path) -> None:
     given = profile_at(tmp_path / "new_ids.json", '{"sub-P1": "S-01", "sub-P2": "S-02"}')
     messages = list(prepare(replace(releasing, new_ids=given), tmp_path).messages())

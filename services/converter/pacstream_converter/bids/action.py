@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pacstream.archive import Archive, inside
 from pacstream.batch_action import Outcome, Task
-from pacstream.errors import RejectedError
+from pacstream.errors import InputError, RejectedError
 from pacstream.keys import load_key
 from pacstream.manifest import SeriesResult
 from pacstream.messages import Dates, Order
@@ -51,10 +51,10 @@ def make_dataset(task: Task) -> Outcome:
     """Make, or complete, the data set of a batch's output folder: `OUT/release/bids` of what was
     de-identified, else `OUT/bids`.
 
-    `counts` has what went in and where it is. Raises InputError for rules or a folder that can't be
-    used, RejectedError `output_not_writable`, `project_key_missing` and others; RetryLaterError.
+    `counts` has what went in and where it is. Raises RejectedError `bids_refused` for rules or a
+    folder that can't be used, `output_not_writable`, `project_key_missing` and others;
+    RetryLaterError.
     """
-    rules = parse_rules(task.options[RULES]) if RULES in task.options else default_rules()
     source = _Source(task.archive, task.options.get(CHARACTERISTICS) == "yes")
     series = [_series(one, source) for one in task.manifest.series if _images(one)]
     parts = ("release", FOLDER) if task.manifest.batch.actions.anonymize else (FOLDER,)
@@ -64,11 +64,14 @@ def make_dataset(task: Task) -> Outcome:
             raise _PausedError
 
     try:
+        rules = parse_rules(task.options[RULES]) if RULES in task.options else default_rules()
         today = datetime.date.today().isoformat()
         root = inside(task.out, Path(*parts))
         return _outcome(build_tree(series, root, rules, today=today, progress=progress))
     except _PausedError:
         return Outcome(going_on=True)
+    except InputError:
+        raise RejectedError("rules or folder can't be used", code="bids_refused") from None
 
 
 def _images(series: SeriesResult) -> list[str]:
@@ -129,4 +132,5 @@ def _outcome(result: Result) -> Outcome:
         **dict(sorted(result.states.items())),
         "left_out": left,
     }
-    return Outcome(counts, "" if result.is_whole else "bids_left_out")
+    reason = "" if result.is_whole else "bids_left_out"
+    return Outcome(counts, reason)

@@ -8,7 +8,7 @@ import pytest
 
 from pacstream.archive import Archive
 from pacstream.batch_action import Task
-from pacstream.errors import InputError
+from pacstream.errors import RejectedError
 from pacstream.keys import create_key
 from pacstream.manifest import Manifest, SeriesResult
 from pacstream.messages import Actions, Batch, Dates, Order, PacsNode, Series, SeriesReceived
@@ -133,8 +133,9 @@ def test_rules_come_with_the_batch(hospital: Hospital) -> None:
     outcome = make_dataset(hospital.task({"rules": rules + 'when.SeriesDescription = "HOUSE"'}))
     assert outcome.counts["unmatched"] == 2
     assert list(hospital.out.rglob("*_PDw.nii.gz"))
-    with pytest.raises(InputError):
+    with pytest.raises(RejectedError) as refused:
         make_dataset(hospital.task({"rules": "["}))
+    assert refused.value.code == "bids_refused"
 
 
 def test_originals_that_are_gone_are_a_failure_with_counts(hospital: Hospital) -> None:
