@@ -20,6 +20,8 @@ from pacstream_cli.deid_profile import dates_of
 from pacstream_converter.bids.planning import ConvertedSeries
 from pacstream_converter.bids.rules import Rule
 from pacstream_converter.bids.rules_file import load_rules
+from pacstream_converter.bids.tool import Tool, parse_tool
+from pacstream_converter.bids.tool_tree import build_tree_by_tool
 from pacstream_converter.bids.tree import Result, build_tree, check_root
 from pacstream_converter.folder import Outcome
 from pacstream_converter.originals import read_original
@@ -38,16 +40,19 @@ class BidsWish:
     """`profile` is that of the project: it says if dates and characteristics may be told."""
 
     root: Path
+    data: Path
     rules: tuple[Rule, ...] = field(repr=False)
     profile: Profile = field(repr=False)
+    tool: Tool | None = None
 
 
-def prepare(root: Path, how: str, rules: Path | None, profile: Profile) -> BidsWish:
-    """Raises InputError for rules or a folder that can't be used."""
-    if how not in ("", RULES):
-        raise InputError(f"--bids {how}: give `--bids` alone, as the last word or before an option")
+def prepare(root: Path, data: Path, how: str, rules: Path | None, profile: Profile) -> BidsWish:
+    """Raises InputError for rules, a tool or a folder that can't be used."""
+    tool = parse_tool(how) if how not in ("", RULES) else None
+    if tool and rules:
+        raise InputError(f"--bids-rules are pacstream's own: not with --bids {tool.name}:FILE")
     check_root(root)
-    return BidsWish(root, load_rules(rules), profile)
+    return BidsWish(root, data, load_rules(rules), profile, tool)
 
 
 def make_dataset(wish: BidsWish, outcomes: Sequence[Outcome]) -> Result:
@@ -57,6 +62,15 @@ def make_dataset(wish: BidsWish, outcomes: Sequence[Outcome]) -> Result:
     columns = (TextColumn("BIDS"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         images = bar.add_task("", total=None)
+        if wish.tool:
+            return build_tree_by_tool(
+                series,
+                wish.root,
+                wish.tool,
+                wish.data / "run",
+                today=datetime.date.today().isoformat(),
+                progress=lambda done, total: bar.update(images, completed=done, total=total),
+            )
         return build_tree(
             series,
             wish.root,

@@ -148,7 +148,8 @@ class Result:
     flag_value=bids_stage.RULES,
     default="",
     metavar="[TOOL:FILE]",
-    help="make a BIDS data set in --out_folder, by pacstream's rules",
+    help="make a BIDS data set in --out_folder; by heudiconv:FILE or dcm2bids:FILE instead of "
+    "pacstream's rules",
 )
 @click.option(
     "--bids-rules",
@@ -196,7 +197,7 @@ def prepare(
     dataset = None
     if bids or bids_rules:
         profile = load_profile("", project or DEFAULT_PROJECT, zone)
-        dataset = bids_stage.prepare(out, bids, bids_rules, profile)
+        dataset = bids_stage.prepare(out, zone, bids, bids_rules, profile)
     zone.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Wish(
         source,

@@ -20,7 +20,6 @@ from pacstream_converter.bids import schema
 from pacstream_converter.bids.book import Entry, State, write_if_changed, write_table
 from pacstream_converter.bids.facts import Header
 from pacstream_converter.bids.planning import Item
-from pacstream_converter.bids.rules import Rule
 
 OLDEST = 89
 """Years; a release tells no greater age (BIDS recommends it, and so does 45 CFR 164.514)."""
@@ -166,7 +165,7 @@ def acq_time(item: Item) -> str:
     return moment + fraction
 
 
-def write_ignored(root: Path, entries: Iterable[Entry], rules: Sequence[Rule]) -> None:
+def write_ignored(root: Path, entries: Iterable[Entry]) -> None:
     """What BIDS does not know, and what lacks something. Lines that others have added stay."""
     lines: set[str] = set()
     for entry in entries:

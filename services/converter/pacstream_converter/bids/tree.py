@@ -89,12 +89,13 @@ def build_tree(
     if `root` can't be a data set or another run is at work; RejectedError `output_not_writable`,
     RetryLaterError `disk`. `today` dates the first entry of CHANGES.
     """
-    with output_errors(), _alone(root):
+    with output_errors(), alone(root):
         return _Run(root, rules).run(series, title, today, progress)
 
 
 @contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def alone(root: Path) -> Iterator[None]:
+    """Hold the data set, without what a killed run has left of files. Raises InputError."""
     check_root(root)
     lock = root / BOOK.parent / ".lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +194,7 @@ class _Run:
         items = [one.item for one in contents]
         tables.write_participants(self._root, items)
         tables.write_scans(self._root, items, self._book)
-        tables.write_ignored(self._root, self._book.values(), self._rules)
+        tables.write_ignored(self._root, self._book.values())
         tables.write_description(self._root, title, today)
 
     def _result(self, contents: Sequence[_Content], left_out: Counter[str]) -> Result:
