@@ -23,16 +23,13 @@ from typing import Literal
 import dcm2niix
 
 from pacstream.errors import InputError, RejectedError, RetryLaterError
-from pacstream.messages import Series
 from pacstream_converter.bids.book import STEM
 from pacstream_converter.bids.rules import Json
 from pacstream_converter.cleaner import CleanImage, clean_image, refuse_echoes
+from pacstream_converter.identifiers import Identifiers
 
 Name = Literal["heudiconv", "dcm2bids"]
 NAMES: tuple[Name, ...] = ("heudiconv", "dcm2bids")
-
-SHORTEST_NAME = 3
-"""Shorter parts of a patient's name occur by chance."""
 
 LINKS = re.compile(r"[0-9A-Za-z_]{1,64}")
 
@@ -64,14 +61,12 @@ class Tool:
 
 @dataclass(frozen=True)
 class Session:
-    """All of one session: labels, original instances, and the series that they are of."""
+    """All of one session: labels, original instances, and what may not be told."""
 
     subject: str
     session: str
     originals: Sequence[Path] = field(repr=False)
-    series: Sequence[Series] = field(repr=False)
-    names: Sequence[str] = field(default=(), repr=False)
-    """The patient's names, as the originals have them."""
+    identifiers: Identifiers = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -182,7 +177,6 @@ def _made(image: Path, out: Path, plain: Path, session: Session) -> Made:
     wanted = (f"sub-{session.subject}", f"ses-{session.session}")
     if place is None or place.groups() != wanted:
         raise RejectedError("a path is none of BIDS, or of another session", code="bad_name")
-    _refuse_names(target, session.names)
     try:
         with gzip.open(image) as source, plain.open("wb") as sink:
             shutil.copyfileobj(source, sink)
@@ -198,14 +192,6 @@ def _made(image: Path, out: Path, plain: Path, session: Session) -> Made:
     return Made(target, _clean(plain, target, told, session))
 
 
-def _refuse_names(target: str, names: Sequence[str]) -> None:
-    """The tool may have made a name of a description."""
-    words = {word.casefold() for word in re.split(r"[-_/]", target)}
-    parts = {part.casefold() for name in names for part in re.split(r"\W+", name)}
-    if words & {part for part in parts if len(part) >= SHORTEST_NAME}:
-        raise RejectedError("a name holds a patient's name", code="nifti_echo")
-
-
 def _told(path: Path) -> dict[str, Json]:
     try:
         told = json.loads(path.read_text("utf-8", "replace"))
@@ -215,16 +201,15 @@ def _told(path: Path) -> dict[str, Json]:
 
 
 def _clean(plain: Path, target: str, told: dict[str, Json], session: Session) -> CleanImage:
-    """The cleaner knows what dcm2niix writes; of what the tool has added, links stay."""
-    description = str(told.get("SeriesDescription", ""))
-    known = [one.model_copy(update={"description": description}) for one in session.series]
-    clean = clean_image(plain, known[0], release=True)
-    sidecar = json.loads(clean.companions.get(".json", b"{}")) | _links(told, target)
-    for series in known:
-        refuse_echoes(clean.header, {**sidecar, "": [target]}, series)
+    """The cleaner knows what dcm2niix writes; of what the tool has added, links stay. Like the
+    path, they may be words that are a whole description (`rest`), but never an identifier."""
+    clean = clean_image(plain, session.identifiers)
+    links = _links(told, target)
+    persons = replace(session.identifiers, texts=frozenset())
+    refuse_echoes(b"", {**links, "": [target, *re.split(r"[-_/]", target)]}, persons)
+    sidecar = json.loads(clean.companions.get(".json", b"{}")) | links
     text = json.dumps(sidecar, indent=1, ensure_ascii=False)
-    companions = {**clean.companions, ".json": f"{text}\n".encode()}
-    return replace(clean, companions=companions)
+    return replace(clean, companions={**clean.companions, ".json": f"{text}\n".encode()})
 
 
 def _links(told: dict[str, Json], target: str) -> dict[str, Json]:
@@ -238,7 +223,7 @@ def _links(told: dict[str, Json], target: str) -> dict[str, Json]:
         if isinstance(value, str) and LINKS.fullmatch(value):
             kept[key] = value
     intended = told.get("IntendedFor")
-    paths = intended if isinstance(intended, list) else [intended]
+    paths: list[Json] = [*intended] if isinstance(intended, list) else [intended]
     if paths and all(_is_path(one) for one in paths):
         kept["IntendedFor"] = paths
     return kept

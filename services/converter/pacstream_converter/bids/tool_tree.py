@@ -19,6 +19,7 @@ from pacstream_converter.bids.planning import ConvertedSeries, Item
 from pacstream_converter.bids.required import missing
 from pacstream_converter.bids.tool import Made, Session, Tool, run_tool
 from pacstream_converter.bids.tree import EXTENSIONS, Progress, Result, alone
+from pacstream_converter.identifiers import Identifiers, identifiers_of
 from pacstream_converter.products import write_products
 from pacstream_converter.workspace import workspace
 
@@ -87,19 +88,19 @@ def _sessions(
 
 def _session(patient: str, study: str, members: Sequence[Member], labels: Labels) -> Session:
     first = members[0][0]
+    known = Identifiers()
+    for one, header in members:
+        series = Series(
+            study_uid=header.first("StudyInstanceUID"),
+            series_uid=header.first("SeriesInstanceUID"),
+            patient_id=header.first("PatientID"),
+        )
+        known |= identifiers_of(series, one.originals)
     return Session(
         labels.subject(patient),
         labels.session(patient, study, first.session),
         [path for one, _ in members for path in one.originals],
-        [
-            Series(
-                study_uid=header.first("StudyInstanceUID"),
-                series_uid=header.first("SeriesInstanceUID"),
-                patient_id=header.first("PatientID"),
-            )
-            for _, header in members
-        ],
-        sorted({header.first("PatientName") for _, header in members}),
+        known,
     )
 
 
