@@ -29,7 +29,7 @@ STOP_S = 15.0
 """An idle service has nothing to drain; Docker would kill it after this."""
 
 MOST_MEGABYTES = {
-    "query": 150, "retrieve": 70, "store_scp": 50, "anonymizer": 250, "converter": 135,
+    "query": 150, "retrieve": 70, "store_scp": 50, "anonymizer": 170, "converter": 155,
     "exporter": 380, "ledger": 95, "cli": 450,
 }  # fmt: skip
 """What an image may weigh more than its base."""
