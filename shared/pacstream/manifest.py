@@ -2,7 +2,7 @@
 
     DATA/state/batches/<batch_id>/manifest.jsonl     a line for the batch, then one for each series
 
-The ledger writes it before it asks for the first action, and again before each further one.
+The ledger writes it before it asks for each action, and when the batch has ended.
 """
 
 from __future__ import annotations

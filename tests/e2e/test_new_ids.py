@@ -58,7 +58,7 @@ def test_each_patient_is_called_as_its_row_says_and_never_otherwise(
         assert list(folder.rglob("*.nii.gz"))
 
     assert line.wait(line.submit(tmp_path / "b", orthanc, rows, *FLAGS)) == 0
-    assert content(tmp_path / "b" / "out") == content(tmp_path / "a" / "out")
+    assert content(tmp_path / "b" / "out" / "release") == content(release)
 
     swapped = [row(amara, "Cohort-02"), row(rosalind, "Cohort-03")]
     batch_id = line.submit(tmp_path / "c", orthanc, swapped, *FLAGS)

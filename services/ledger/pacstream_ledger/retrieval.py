@@ -338,7 +338,7 @@ class Retrieval(Delivery):
             .values(finished_at=self.clock(), delivered=delivered)
         )
         if done.rowcount:
-            self._keep_view(db, batch_id)
+            self._keep_view(db, batch)
             finished = BatchFinished(
                 batch_id=batch_id, delivered=delivered, series=series, rows=rows
             )
@@ -363,9 +363,10 @@ class Retrieval(Delivery):
             ),
         )
 
-    def _keep_view(self, db: Connection, batch_id: str) -> None:
+    def _keep_view(self, db: Connection, batch: Batch) -> None:
         """What the report is made from, before the batch is told to have ended."""
-        view = report_in(db, batch_id)
+        self.keep_manifest(batch, steps.results(db, batch))
+        view = report_in(db, batch.batch_id)
         if view is not None:
             self.keep_view(view)
 

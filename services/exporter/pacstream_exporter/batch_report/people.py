@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pydicom import dcmread
@@ -18,6 +18,7 @@ from pydicom.errors import InvalidDicomError
 
 from pacstream.archive import Archive, write_atomically
 from pacstream.keys import load_key
+from pacstream.manifest import manifest_path, read_manifest
 from pacstream.messages import Dates, Order
 from pacstream.pseudonyms import Subject
 
@@ -30,15 +31,30 @@ def people_of(batch_id: str, series: Iterable[str], archive: Archive) -> list[Pe
     """The patients of a batch's series (UIDs), in their order, each once.
 
     Days are 0 where the release keeps dates, or has none. Raises RejectedError as
-    `pacstream.keys.load_key`, and if an order file can't be read.
+    `pacstream.keys.load_key`, and if the manifest or an order file can't be read.
     """
     found: dict[Person, None] = {}
+    orders = _orders(batch_id, archive)
     for series_uid in series:
-        order_file = archive.read_order(series_uid)
-        order = order_file.orders.get(batch_id) if order_file else None
+        order = orders(series_uid)
         if order is not None and order.actions.anonymize:
             found[_person(order, archive)] = None
     return list(found)
+
+
+def _orders(batch_id: str, archive: Archive) -> Callable[[str], Order | None]:
+    """The manifest has all orders of a batch that has ended. Before that, order files tell of what
+    was retrieved for it, and not of what was here already."""
+    path = manifest_path(archive, batch_id)
+    if path.exists():
+        manifest = read_manifest(archive, archive.relative(path))
+        return {one.order.series.series_uid: one.order for one in manifest.series}.get
+
+    def retrieved(series_uid: str) -> Order | None:
+        order_file = archive.read_order(series_uid)
+        return order_file.orders.get(batch_id) if order_file else None
+
+    return retrieved
 
 
 def _person(order: Order, archive: Archive) -> Person:

@@ -9,9 +9,11 @@ import pytest
 from pacstream.archive import Archive
 from pacstream.errors import RejectedError
 from pacstream.keys import create_key, load_key
+from pacstream.manifest import SeriesResult, write_manifest
 from pacstream.messages import Actions, Dates, Order, Series
 from pacstream_exporter.batch_report.people import people_of, write_people
 from tests.fakes.datasets import make_series
+from tests.fakes.line import make_batch
 from tests.unit.store_scp.scp import saved
 
 BATCH = "20240101-000000-abc123"
@@ -59,6 +61,18 @@ def test_the_issuer_is_the_instances_own(archive: Archive) -> None:
     key = load_key(archive.keys, "study7", "1")
     person = ("A", "HOSPITAL", key.pseudonym("A", "HOSPITAL"), key.shift_days("A", "HOSPITAL"))
     assert people_of(BATCH, [uid], archive) == [person]
+
+
+def test_what_was_here_before_the_batch_is_told_from_the_manifest(archive: Archive) -> None:
+    """Nothing was retrieved for it, so no order file names the batch."""
+    uid = ordered(archive, 1, "A", batch_id="20240101-000000-def456")
+    order_file = archive.read_order(uid)
+    assert order_file is not None
+    (order,) = order_file.orders.values()
+    mine = SeriesResult(order=order.model_copy(update={"batch_id": BATCH}), state="complete")
+    batch = make_batch(1, anonymize=True).model_copy(update={"batch_id": BATCH})
+    write_manifest(archive, batch, [mine])
+    assert [patient for patient, *_ in people_of(BATCH, [uid], archive)] == ["A"]
 
 
 def test_given_pseudonyms_and_dates_that_stay(archive: Archive) -> None:
