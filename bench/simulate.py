@@ -76,9 +76,9 @@ OBJECT_STORE_MB_S = 20_000.0
 PASSES = 4
 """How often an instance crosses the volume: received, read for the release, written, converted."""
 
-LEDGER_MS, ANONYMIZER_MS, CONVERTER_MS, STORE_MS = 0.40, 3.2, 2.5, 1.1
-"""CPU of an instance, measured: bench.scale, bench.anonymize, bench.scale with dcm2niix, and
-bench.receive."""
+LEDGER_MS, ANONYMIZER_MS, CONVERTER_MS, STORE_MS = 0.24, 2.0, 6.3, 1.1
+"""Of a core for an instance: the first three by bench.scale (the converter's is the time that one
+replica takes, dcm2niix included), the last by bench.receive."""
 
 BROKER_PER_SECOND = 20_000.0
 """Assumed: confirmed messages of a three-node quorum queue cluster, all queues together."""
@@ -112,7 +112,9 @@ OBJECTS = {"seconds": PASSES * MEGABYTE / OBJECT_STORE_MB_S}
 LAYOUTS: dict[str, tuple[Stage, ...]] = {
     "one centre": central(),
     "object storage": changed(central(), volume=OBJECTS),
-    "object storage, 4 ledgers": changed(central(), volume=OBJECTS, ledger={"servers": 4}),
+    "object storage, faster PACS": changed(
+        central(), volume=OBJECTS, PACS={"seconds": 1 / (2 * PACS_PER_SECOND)}
+    ),
     "a site each": tuple(
         replace(stage, shared=False, servers=min(stage.servers, 4)) for stage in central()
     ),
