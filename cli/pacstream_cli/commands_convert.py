@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -159,14 +160,14 @@ class Result:
     help="rules of your own for names in the data set (docs/bids.md); implies --bids",
 )
 @click.option("--json", "as_json", is_flag=True, help="the summary as JSON")
-def convert(as_json: bool, **typed: object) -> None:
+def convert(as_json: bool, **typed: Any) -> None:
     """Convert the DICOM series of a FOLDER of any shape to NIfTI that names nobody.
 
     Give it the originals: de-identified DICOM has lost what a conversion needs. Run it again to go
     on after an interruption. Exit code 0 only if every image was converted, 3 if one was not, 2 for
     wrong input.
     """
-    wish = prepare(**typed)  # type: ignore[arg-type]
+    wish = prepare(**typed)
     result = _run(wish)
     if as_json:
         click.echo(json.dumps(as_dict(result, wish), indent=1))

@@ -76,7 +76,7 @@ def run_in_child(package: str, request: ActionRequested, archive: Archive) -> Ac
     folder.mkdir(parents=True, exist_ok=True)
     order, answer = (folder / f"{uuid.uuid4().hex}.json" for _ in range(2))
     try:
-        order.write_text(request.model_dump_json(), "utf-8")
+        _write(order, request.model_dump_json())
         command = [sys.executable, "-m", f"{package}.actions", str(order), str(answer)]
         try:
             code = subprocess.run(command, timeout=LONGEST_S, check=False).returncode
@@ -88,10 +88,19 @@ def run_in_child(package: str, request: ActionRequested, archive: Archive) -> Ac
         answer.unlink(missing_ok=True)
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError:
+        raise RetryLaterError("the trusted zone can't be written", code="disk") from None
+
+
 def _answer(path: Path, code: int) -> ActionFinished:
     if code < 0:
         # Killed from outside: with the service, or by a machine without memory.
         raise RetryLaterError("a batch action was killed", code="interrupted")
+    if code == os.EX_IOERR:
+        raise RetryLaterError("a batch action could not write its answer", code="disk")
     try:
         answer = ActionFinished.parse(path.read_text("utf-8"))
     except (OSError, ValidationError):
@@ -113,7 +122,10 @@ def serve(service: str, actions: Mapping[str, Action]) -> None:
     except RetryLaterError as error:
         finished, code = _failed(request, error.code), os.EX_TEMPFAIL
         logs.event(log, "batch action: later", action=request.action.name, reason=error.code)
-    answer.write_text(finished.model_dump_json(), "utf-8")
+    try:
+        _write(answer, finished.model_dump_json())
+    except RetryLaterError:
+        sys.exit(os.EX_IOERR)
     sys.exit(code)
 
 

@@ -28,8 +28,12 @@ BATCH = Batch(
 
 CHILD = """
 import os, signal, time
+from pathlib import Path
 from pacstream.batch_action import Outcome, serve
 from pacstream.errors import RejectedError, RetryLaterError
+
+def no_room(*_, **__):
+    raise OSError(28, "no space")
 
 def act(task):
     word = task.options["word"]
@@ -41,6 +45,8 @@ def act(task):
         raise KeyError("DOE^JANE")
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if word == "full":
+        Path.write_text = no_room
     if word == "exit":
         os._exit(0)
     return Outcome({"in": 2, "out": 2}, going_on=word == "long")
@@ -91,6 +97,7 @@ def test_the_child_answers(archive: Archive, word: str, state: str, reason: str)
         ("later", RetryLaterError, "disk"),
         ("die", RetryLaterError, "interrupted"),
         ("exit", RejectedError, "action_crashed"),
+        ("full", RetryLaterError, "disk"),
     ],
 )
 def test_what_the_child_can_not_do(

@@ -333,7 +333,7 @@ def _handler_of(pacs: FakePacs) -> type[RequestHandler]:
                     pacs.serve_get(association, msg, context_id)
                 association._is_paused = False
 
-            # pynetdicom has no hook for this
+            # pynetdicom has no hook for this, and mypy wants methods to stay what they are
             association._serve_request = serve_request  # type: ignore[method-assign]
             return association
 
