@@ -328,6 +328,11 @@ class Book:
         if self.require_batch(db, batch_id).afterwards:
             begin_again(db, batch_id)
 
+    def unfinished(self, db: Connection) -> set[str]:
+        """Batches that have not ended."""
+        query = select(BATCHES.c.batch_id).where(BATCHES.c.finished_at.is_(None))
+        return set(db.execute(query).scalars())
+
     def states(self, db: Connection, table: Any, batch_id: str) -> dict[str, int]:
         query = (
             select(table.c.state, func.count())

@@ -10,12 +10,15 @@ What is sent to a third node instead: `delivery`.
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, update
 
+from pacstream import logs
 from pacstream.messages import (
     ActionRequested,
     Batch,
@@ -27,12 +30,15 @@ from pacstream.messages import (
     SeriesRequested,
 )
 from pacstream_ledger import steps
+from pacstream_ledger.book import REOPEN
 from pacstream_ledger.breaker import NOT_TRIED
 from pacstream_ledger.delivery import FINE, HOPELESS, Delivery
 from pacstream_ledger.gate import is_empty_success
 from pacstream_ledger.schema import BATCHES, EXPECTED, ORDERS, RECEIVED, ROWS, insert_new, put
 from pacstream_ledger.states import LISTED, UNDER_WAY, state_of
 from pacstream_ledger.views import report_in
+
+log = logging.getLogger(__name__)
 
 CONFLICTING = "conflicting"
 """Remark: an instance came with another content than the one that is here. Both are kept."""
@@ -337,8 +343,7 @@ class Retrieval(Delivery):
             .where(BATCHES.c.batch_id == batch_id, BATCHES.c.finished_at.is_(None))
             .values(finished_at=self.clock(), delivered=delivered)
         )
-        if done.rowcount:
-            self._keep_view(db, batch)
+        if done.rowcount and self._wrote_down(db, batch):
             finished = BatchFinished(
                 batch_id=batch_id, delivered=delivered, series=series, rows=rows
             )
@@ -352,6 +357,13 @@ class Retrieval(Delivery):
         return steps.all_ended(db, batch.batch_id)
 
     def ask_for_action(self, db: Connection, batch: Batch, step: Row[Any]) -> None:
+        """If the manifest can't be written, the step waits: see `unwritten`."""
+        try:
+            manifest = self.keep_manifest(batch, steps.results(db, batch))
+        except OSError as error:
+            steps.put_back(db, step)
+            self._note_unwritten(batch, error)
+            return
         self.send(
             db,
             ActionRequested(
@@ -359,16 +371,40 @@ class Retrieval(Delivery):
                 step=step.step,
                 part=step.part,
                 action=batch.afterwards[step.step],
-                manifest=self.keep_manifest(batch, steps.results(db, batch)),
+                manifest=manifest,
             ),
         )
 
-    def _keep_view(self, db: Connection, batch: Batch) -> None:
-        """What the report is made from, before the batch is told to have ended."""
-        self.keep_manifest(batch, steps.results(db, batch))
-        view = report_in(db, batch.batch_id)
-        if view is not None:
-            self.keep_view(view)
+    unwritten: set[str] | None = None
+    """Batches that have to be looked at again, because the disk refused what is written at their
+    end; None, in a new process: any that has not ended."""
+
+    def _wrote_down(self, db: Connection, batch: Batch) -> bool:
+        """What the report is made from, before the batch is told to have ended; False: it has not
+        ended yet. A full disk must not cost the fact that came last."""
+        try:
+            self.keep_manifest(batch, steps.results(db, batch))
+            view = report_in(db, batch.batch_id)
+            if view is not None:
+                self.keep_view(view)
+        except OSError as error:
+            db.execute(REOPEN, {"the_batch": batch.batch_id})
+            self._note_unwritten(batch, error)
+            return False
+        return True
+
+    def _note_unwritten(self, batch: Batch, error: OSError) -> None:
+        self.unwritten = (self.unwritten or set()) | {batch.batch_id}
+        number = errno.errorcode.get(error.errno or 0, "unknown")
+        fields = {"batch": batch.batch_id, "error": number}
+        logs.event(log, "the end of a batch can't be written", logging.WARNING, **fields)
+
+    def try_unwritten(self, db: Connection) -> None:
+        """Once more for batches whose end could not be written."""
+        batches = self.unfinished(db) if self.unwritten is None else self.unwritten
+        self.unwritten = set()
+        for batch_id in sorted(batches):
+            self.finish_if_done(db, batch_id)
 
 
 def _last_reason(moved: SeriesMoved) -> str:

@@ -51,6 +51,7 @@ class Scheduler:
         with self.ledger.writing() as db:
             for batch_id in settle_rows(db):
                 self.ledger.finish_if_done(db, batch_id)
+            self.ledger.try_unwritten(db)
             self._end_pauses(db)
             self._end_stalled(db)
             for pacs in self._with_work(db):

@@ -73,6 +73,11 @@ def take_end(db: Connection, message: ActionFinished) -> Row[Any] | None:
     return None
 
 
+def put_back(db: Connection, row: Row[Any]) -> None:
+    """It could not be asked for: it waits again."""
+    _change(db, row, state="waiting")
+
+
 def fail_step(db: Connection, batch_id: str, step: int, reason: str) -> None:
     """The request is a dead letter."""
     row = _running(db, batch_id, step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,53 @@ def test_a_batch_that_opens_again_does_its_actions_again(tmp_path: Path) -> None
     driven.ledger.record(answer)
     assert [type(one) for one in driven.released()] == [BatchFinished]
     assert driven.report()["delivered"] is True
+
+
+class FullDisk:
+    """Refuses `times` times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self, *_: object) -> Any:
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError(28, "no space")
+        return "state/batches/b/manifest.jsonl"
+
+
+@pytest.mark.parametrize("which", ["keep_manifest", "keep_view"])
+@pytest.mark.parametrize("names", [(), ("dicomdir", "export")])
+def test_a_full_disk_at_the_end_costs_no_fact_and_the_batch_ends_when_there_is_room(
+    tmp_path: Path, which: str, names: tuple[str, ...]
+) -> None:
+    line = line_of(batch_with(*names, save=True))
+    driven = Driven(tmp_path, line)
+    disk = FullDisk(4)
+    setattr(driven.ledger, which, disk)
+    report = driven.run()
+    assert disk.times < 0
+    assert report["delivered"] is True
+    assert [one.action.name for one in line.asked] == list(names)
+    assert len(line.finished) == 1
+
+
+def test_a_new_process_looks_at_batches_whose_end_was_not_written(tmp_path: Path) -> None:
+    line = line_of(batch_with(save=True))
+    driven = Driven(tmp_path, line)
+    driven.ledger.keep_view = FullDisk(1000)
+    bus: list[Message] = line.submit()
+    for _ in range(60):
+        bus.extend(driven.released())
+        for message in bus:
+            if type(message) in Ledger._handlers or message.topic == "query.requested":
+                driven.ledger.record(message)
+        bus = [answer for message in bus for answer in line.answer(message)]
+    assert driven.report()["finished_at"] is None
+    assert set(driven.report()["series"]) == {"complete"}
+    after = Driven(tmp_path, line)
+    assert BatchFinished in {type(one) for one in after.released()}
+    assert after.report()["delivered"] is True
 
 
 def test_the_manifest_tells_what_was_delivered(tmp_path: Path) -> None:
