@@ -1,4 +1,4 @@
-"""Where in a TOML text a key or an element of an array stands, for messages about a wrong one.
+"""A TOML file that people write, read into a model, with the line of each thing that is wrong.
 
 The standard library's parser gives no places, but it tells whether some lines are whole: that is
 enough to cut a text into its statements, and each into its path.
@@ -9,12 +9,47 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from pacstream.errors import InputError
 
 Path = tuple[str | int, ...]
 """Keys of tables and positions in arrays, as pydantic's `loc`."""
+
+
+LONGEST = 1_000_000
+"""Characters of a file; whoever needs more has pasted something else."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class WrongFileError(InputError):
+    """`problems` has one line for each thing that is wrong, with its place in the file."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        noun = "problem" if len(problems) == 1 else "problems"
+        super().__init__(f"{source}: {len(problems)} {noun}")
+        self.problems = problems
+
+
+def read(model: type[M], text: str, source: str, wrong: type[WrongFileError]) -> M:
+    """What the text of a file says; `source` names the file in messages.
+
+    Raises `wrong` with all problems, InputError for what is no TOML.
+    """
+    if len(text) > LONGEST:
+        raise InputError(f"{source}: is too long, more than {LONGEST} characters")
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        said = error if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
+        raise InputError(f"{source}: is not TOML: {said}") from None
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise wrong(source, problems_of(text, error)) from None
 
 
 def line_of(text: str, path: Path) -> int:

@@ -11,7 +11,6 @@ reason = "protocol names hold surnames here"
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Literal, Self
@@ -21,19 +20,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
 from pacstream.errors import InputError
-from pacstream.toml_lines import line_of, named, problems_of
+from pacstream.toml_lines import WrongFileError, line_of, named, read
 from pacstream_anonymizer import attributes, safe_private, values
 from pacstream_anonymizer.dictionary import VR_BY_TAG
 from pacstream_anonymizer.parser import PIXEL_TAGS
 from pacstream_anonymizer.profile import OPTIONS, DeviceRegions, Profile, Rule
-
-LONGEST = 1_000_000
-"""Characters of a profile; whoever needs more has pasted something else."""
 
 TAG = re.compile(r"\(?([0-9A-Fa-fx]{4}),?([0-9A-Fa-fx]{4})\)?", re.ASCII)
 WRITTEN = (
@@ -53,13 +48,8 @@ WRITTEN = (
 """What every release writes itself, so that its instances stay what they are."""
 
 
-class ProfileError(InputError):
-    """`problems` has one line for each thing that is wrong, with its place in the file."""
-
-    def __init__(self, source: str, problems: list[str]) -> None:
-        noun = "problem" if len(problems) == 1 else "problems"
-        super().__init__(f"{source}: {len(problems)} {noun}")
-        self.problems = problems
+class ProfileError(WrongFileError):
+    """A project profile is wrong: `problems` says what, and where."""
 
 
 def _tag(text: str) -> str:
@@ -219,17 +209,7 @@ def parse_profile(text: str, source: str = "profile") -> Profile:
 
     Raises ProfileError with all problems, InputError for what is no TOML.
     """
-    if len(text) > LONGEST:
-        raise InputError(f"{source}: is too long for a profile")
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        said = error if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
-        raise InputError(f"{source}: is not TOML: {said}") from None
-    try:
-        file = ProfileFile.model_validate(content)
-    except ValidationError as error:
-        raise ProfileError(source, problems_of(text, error)) from None
+    file = read(ProfileFile, text, source, ProfileError)
     problems = [*_twice(text, file), *_wrong_regions(text, file)]
     try:
         profile = file.profile()

@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydicom.datadict import DicomDictionary, keyword_dict
 
 from pacstream.errors import InputError
-from pacstream.toml_lines import line_of, named, problems_of
+from pacstream.toml_lines import WrongFileError, line_of, named, read
 from pacstream_converter.bids import schema
 from pacstream_converter.bids.rules import FACTS, Condition, Json, Label, Number, Rule
-
-LONGEST = 1_000_000
-"""Characters of a file; whoever needs more has pasted something else."""
 
 OURS = frozenset({"sub", "ses", "run"})
 """Entities that no rule gives: they come from pseudonym, session and order."""
@@ -38,13 +34,8 @@ NUMBERS = frozenset({"IS", "DS", "US", "SS", "UL", "SL", "FL", "FD"})
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
-class RulesError(InputError):
-    """`problems` has one line for each thing that is wrong, with its place in the file."""
-
-    def __init__(self, source: str, problems: list[str]) -> None:
-        noun = "problem" if len(problems) == 1 else "problems"
-        super().__init__(f"{source}: {len(problems)} {noun}")
-        self.problems = problems
+class RulesError(WrongFileError):
+    """A file of rules is wrong: `problems` says what, and where."""
 
 
 def _pattern(text: str) -> str:
@@ -229,17 +220,7 @@ def parse_rules(text: str, source: str = "rules") -> tuple[Rule, ...]:
 
     Raises RulesError with all problems, InputError for what is no TOML.
     """
-    if len(text) > LONGEST:
-        raise InputError(f"{source}: is too long for a file of rules")
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        said = error if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
-        raise InputError(f"{source}: is not TOML: {said}") from None
-    try:
-        file = RulesFile.model_validate(content)
-    except ValidationError as error:
-        raise RulesError(source, problems_of(text, error)) from None
+    file = read(RulesFile, text, source, RulesError)
     problems = _twice(text, file)
     if problems:
         raise RulesError(source, problems)
