@@ -127,29 +127,35 @@ def ledger(root: Path, series: int, instances: int) -> None:
         sent += [*requests, *_recorded(book, came)]
         facts += came
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    every = series * instances
+    _print_ledger(book, path, series * instances, len(facts), seconds, cpu)
+    messages, size = on_the_bus([*facts, *sent])
+    CONSOLE.print(
+        f"bus: {messages / (series * instances):.2f} messages and "
+        f"{size / (series * instances):.0f} bytes an instance, "
+        "each counted in every queue that gets it"
+    )
+
+
+def _print_ledger(
+    book: Ledger, path: Path, every: int, facts: int, seconds: float, cpu: float
+) -> None:
     with book.engine.connect() as db:
         rows = sum(
             db.exec_driver_sql(f"SELECT count(*) FROM {table.name}").scalar_one()
             for table in METADATA.sorted_tables
         )
         db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    table = Table(title=f"ledger: {series} series of {instances}, SQLite", title_justify="left")
+    table = Table(title=f"ledger: {every} instances, SQLite", title_justify="left")
     for column in ("facts/s", "instances/s", "CPU ms an instance", "rows each", "bytes each"):
         table.add_column(column, justify="right")
     table.add_row(
-        f"{len(facts) / seconds:.0f}",
+        f"{facts / seconds:.0f}",
         f"{every / seconds:.0f}",
         f"{1000 * cpu / every:.3f}",
         f"{rows / every:.2f}",
         f"{path.stat().st_size / every:.0f}",
     )
     CONSOLE.print(table)
-    messages, size = on_the_bus([*facts, *sent])
-    CONSOLE.print(
-        f"bus: {messages / every:.2f} messages and {size / every:.0f} bytes an instance, "
-        "each counted in every queue that gets it"
-    )
 
 
 def _recorded(book: Ledger, facts: Sequence[Message]) -> list[Message]:

@@ -129,44 +129,47 @@ class SftpCarrier:
         client = paramiko.SSHClient()
         _load_host_keys(client, own.known_hosts)
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        try:
-            client.connect(
-                self._server.host,
-                port=self._server.port,
-                username=self._server.user or own.user or None,
-                password=own.password or None,
-                key_filename=own.key_file or None,
-                timeout=self._connection_timeout_s,
-                banner_timeout=self._connection_timeout_s,
-                auth_timeout=self._timeout_s,
-                allow_agent=not (own.password or own.key_file),
-                look_for_keys=not (own.password or own.key_file),
-            )
-        except paramiko.BadHostKeyException:
-            raise InputError(
-                "sftp://: the server's host key is not the one that is known"
-            ) from None
-        except paramiko.AuthenticationException:
-            raise InputError(
-                "sftp://: the server does not let us in: user, key, password"
-            ) from None
-        except paramiko.SSHException as error:
-            if "not found in known_hosts" in str(error):
-                raise InputError(
-                    "sftp://: the server's host key is not known; check it, then add it to "
-                    "known_hosts (ssh-keyscan)"
-                ) from None
-            raise RetryLaterError(
-                f"no SSH connection ({type(error).__name__})", code="destination_unreachable"
-            ) from None
-        except OSError as error:
-            raise RetryLaterError(
-                f"no connection ({type(error).__name__})", code="destination_unreachable"
-            ) from None
         with client:
+            with _refusals_told():
+                client.connect(
+                    self._server.host,
+                    port=self._server.port,
+                    username=self._server.user or own.user or None,
+                    password=own.password or None,
+                    key_filename=own.key_file or None,
+                    timeout=self._connection_timeout_s,
+                    banner_timeout=self._connection_timeout_s,
+                    auth_timeout=self._timeout_s,
+                    allow_agent=not (own.password or own.key_file),
+                    look_for_keys=not (own.password or own.key_file),
+                )
             sftp: Any = client.open_sftp()
             sftp.get_channel().settimeout(self._timeout_s)
             yield sftp
+
+
+@contextlib.contextmanager
+def _refusals_told() -> Iterator[None]:
+    """What is wrong, and what to do, for each way in which a connection fails."""
+    try:
+        yield
+    except paramiko.BadHostKeyException:
+        raise InputError("sftp://: the server's host key is not the one that is known") from None
+    except paramiko.AuthenticationException:
+        raise InputError("sftp://: the server does not let us in: user, key, password") from None
+    except paramiko.SSHException as error:
+        if "not found in known_hosts" in str(error):
+            raise InputError(
+                "sftp://: the server's host key is not known; check it, then add it to "
+                "known_hosts (ssh-keyscan)"
+            ) from None
+        raise RetryLaterError(
+            f"no SSH connection ({type(error).__name__})", code="destination_unreachable"
+        ) from None
+    except OSError as error:
+        raise RetryLaterError(
+            f"no connection ({type(error).__name__})", code="destination_unreachable"
+        ) from None
 
 
 def _load_host_keys(client: Any, known_hosts: str) -> None:
