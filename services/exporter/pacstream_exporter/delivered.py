@@ -10,15 +10,12 @@ from pathlib import Path
 
 from pacstream.archive import Archive, inside
 from pacstream.batch_action import Task
-from pacstream.charsets import decode, encodings_of
 from pacstream.errors import RejectedError
 from pacstream.keys import load_key
 from pacstream.manifest import SeriesResult
 from pacstream.pseudonyms import ProjectKey, release_series_folder, subject_of
 from pacstream.results import originals_folder
-from pacstream.skim import skim_file
-
-CHARACTER_SET, ISSUER = 0x00080005, 0x00100021
+from pacstream_exporter.issuers import issuers_of
 
 
 @dataclass(frozen=True)
@@ -54,22 +51,11 @@ def delivered_folders(task: Task) -> list[Delivered]:
 def _released(series: SeriesResult, key: ProjectKey, archive: Archive) -> Iterator[Delivered]:
     """One folder for each issuer that the instances name: who they are is a patient of his own."""
     order = series.order
-    for issuer in sorted(_issuers(archive, order.series.series_uid)):
+    # Without an issuer, too: the originals may be gone.
+    for issuer in sorted({"", *issuers_of(archive, order.series.series_uid)}):
         folder = inside(Path(order.out), release_series_folder(order, key, issuer))
         if folder.is_dir():
             yield Delivered(folder, subject_of(order, issuer).name(key))
-
-
-def _issuers(archive: Archive, series_uid: str) -> set[str]:
-    """Those of the originals, and none at all, in case they are gone."""
-    found = {""}
-    for uid in archive.instances(series_uid):
-        skimmed = skim_file(archive.instance_path(series_uid, uid), {CHARACTER_SET, ISSUER})
-        if skimmed is not None and ISSUER in skimmed.elements:
-            _, character_set = skimmed.elements.get(CHARACTER_SET, (b"", b""))
-            _, value = skimmed.elements[ISSUER]
-            found.add(decode(value, encodings_of(character_set)))
-    return found
 
 
 def _files(folder: Path) -> int:

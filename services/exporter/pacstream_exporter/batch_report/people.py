@@ -10,17 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from pacstream.archive import Archive, write_atomically
 from pacstream.keys import load_key
 from pacstream.manifest import manifest_path, read_manifest
 from pacstream.messages import Dates, Order
-from pacstream.pseudonyms import Subject
+from pacstream.pseudonyms import subject_of
+from pacstream_exporter.issuers import issuers_of
 
 COLUMNS = ("PatientID", "IssuerOfPatientID", "Pseudonym", "DateShiftDays")
 Person = tuple[str, str, str, int]
@@ -38,7 +37,8 @@ def people_of(batch_id: str, series: Iterable[str], archive: Archive) -> list[Pe
     for series_uid in series:
         order = orders(series_uid)
         if order is not None and order.actions.anonymize:
-            found[_person(order, archive)] = None
+            found |= dict.fromkeys(_persons(order, archive))
+            time.sleep(0)  # the service has heartbeats to answer
     return list(found)
 
 
@@ -57,25 +57,14 @@ def _orders(batch_id: str, archive: Archive) -> Callable[[str], Order | None]:
     return retrieved
 
 
-def _person(order: Order, archive: Archive) -> Person:
-    series = order.series
-    issuer = _issuer(archive, series.series_uid)
-    subject = Subject.of(series.patient_id, issuer, series.study_uid, order.pseudonym)
+def _persons(order: Order, archive: Archive) -> Iterator[Person]:
+    """One for each issuer that the instances name; one without, if there are none any more."""
     key = load_key(archive.keys, order.project, order.key_id)
-    days = subject.shift_days(key) if order.dates is Dates.SHIFTED else 0
-    return series.patient_id, issuer, subject.name(key), days
-
-
-def _issuer(archive: Archive, series_uid: str) -> str:
-    """(0010,0021) of the series' first instance: de-identification goes by it."""
-    for uid in sorted(archive.instances(series_uid))[:1]:
-        try:
-            path = archive.instance_path(series_uid, uid)
-            read = dcmread(path, specific_tags=["IssuerOfPatientID"], stop_before_pixels=True)
-        except (OSError, InvalidDicomError, ValueError, KeyError):
-            return ""
-        return str(read.get("IssuerOfPatientID", "") or "").strip(" \0")
-    return ""
+    patient_id = order.series.patient_id
+    for issuer in sorted(issuers_of(archive, order.series.series_uid)) or [""]:
+        subject = subject_of(order, issuer)
+        days = subject.shift_days(key) if order.dates is Dates.SHIFTED else 0
+        yield patient_id, issuer, subject.name(key), days
 
 
 def write_people(people: Sequence[Person], folder: Path) -> None:

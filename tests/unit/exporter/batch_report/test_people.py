@@ -63,6 +63,23 @@ def test_the_issuer_is_the_instances_own(archive: Archive) -> None:
     assert people_of(BATCH, [uid], archive) == [person]
 
 
+def test_two_issuers_of_one_id_are_two_people(archive: Archive) -> None:
+    uid = ordered(archive, 1, "A")
+    instances = make_series(instances=2)
+    for number, instance in enumerate(instances):
+        instance.IssuerOfPatientID = f"HOSPITAL {number}"
+    saved(archive.series_folder(uid), instances)
+    found = people_of(BATCH, [uid], archive)
+    assert [issuer for _, issuer, *_ in found] == ["HOSPITAL 0", "HOSPITAL 1"]
+    assert len({pseudonym for *_, pseudonym, _ in found}) == 2
+
+
+def test_an_original_that_is_no_data_set_names_nobody(archive: Archive) -> None:
+    uid = ordered(archive, 1, "A")
+    archive.instance_path(uid, "1.2.3.1.1").write_bytes(b"no DICOM at all" * 20)
+    assert [patient for patient, *_ in people_of(BATCH, [uid], archive)] == ["A"]
+
+
 def test_what_was_here_before_the_batch_is_told_from_the_manifest(archive: Archive) -> None:
     """Nothing was retrieved for it, so no order file names the batch."""
     uid = ordered(archive, 1, "A", batch_id="20240101-000000-def456")
