@@ -134,8 +134,14 @@ def print_result(result: Result, wish: BidsWish) -> None:
     if states.get("incomplete"):
         lacking = ", ".join(result.incomplete)
         click.echo(f"  {states['incomplete']} are ignored until a rule tells {lacking}")
-    if states.get("unmatched"):
-        click.echo(f"  {states['unmatched']} match no rule: sourcedata/unmatched")
+    strange = states.get("unmatched", 0) - result.misfits
+    if strange:
+        click.echo(f"  {strange} match no rule: sourcedata/unmatched")
+    if result.misfits:
+        click.echo(
+            f"  {result.misfits} have too many or too few dimensions for their rule: "
+            "sourcedata/unmatched"
+        )
     for reason, number in sorted(result.left_out.items()):
         click.echo(f"  left out    {number} {reason}")
     click.echo(f"what became of each image:  {result.book}")

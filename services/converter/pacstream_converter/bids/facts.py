@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 
 from pacstream.errors import RejectedError, RetryLaterError
 from pacstream.skim import skim_file
+from pacstream_converter.bids.consistency import Grid
 from pacstream_converter.bids.rules import Json, Values
 from pacstream_converter.originals import BAD_HEADER
 
@@ -51,6 +52,9 @@ PARTS = (
     ("mag", re.compile(r"^(M|MAGNITUDE|M_FFE|M_SE|M_IR)$")),
 )
 SUFFIX_PARTS = {"ph": "phase", "real": "real", "imaginary": "imag"}
+
+SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+"""Units of time in a NIfTI header."""
 
 OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S"}
 
@@ -86,6 +90,7 @@ class Product:
     suffix: str
     sidecar: Mapping[str, Json]
     values: Values = field(repr=False)
+    grid: Grid
 
     @property
     def companions(self) -> list[Path]:
@@ -178,11 +183,13 @@ def read_products(images: Iterable[tuple[Path, str]], header: Header) -> list[Pr
         suffixes = tuple(suffix for _, suffix, _ in read if suffix)
         products = []
         for image, suffix, sidecar in read:
-            values = _told(sidecar, header) | _found(image, suffix, sidecar, times)
+            grid, axes = geometry(image)
+            found = _found(image, suffix, sidecar, times)
+            values = _told(sidecar, header) | found | _sizes(grid, axes, sidecar)
             values["Part"] = tuple(filter(None, [part_of(suffix, values.get("ImageType", ()))]))
             values["Products"] = suffixes
             told = {name: value for name, value in values.items() if value}
-            products.append(Product(image, suffix, sidecar, told))
+            products.append(Product(image, suffix, sidecar, told, grid))
         return products
     except OSError:
         raise RetryLaterError("a product can't be read", code="disk") from None
@@ -224,23 +231,33 @@ def _found(
     image: Path, suffix: str, sidecar: Mapping[str, Json], echoes: Sequence[float]
 ) -> dict[str, tuple[str, ...]]:
     """What the files tell."""
-    shape, axes = _geometry(image)
     found = {
-        "Volumes": str(shape[3] if len(shape) > 3 else 1),
-        "Slices": str(shape[2] if len(shape) > 2 else 1),
         "Gradients": "yes" if Path(str(image).removesuffix(".nii.gz") + ".bval").is_file() else "",
         "Product": suffix,
-        "PhaseEncoding": phase_encoding(str(sidecar.get("PhaseEncodingDirection", "")), axes),
         "Echo": _echo(_number(sidecar.get("EchoTime")), echoes),
     }
     return {name: (value,) for name, value in found.items() if value}
 
 
-def _geometry(image: Path) -> tuple[Sequence[int], Sequence[str | None]]:
-    """Shape, and where each axis points to (R, A, S and their opposites)."""
+def _sizes(
+    grid: Grid, axes: Sequence[str | None], sidecar: Mapping[str, Json]
+) -> dict[str, tuple[str, ...]]:
+    way = phase_encoding(str(sidecar.get("PhaseEncodingDirection", "")), axes)
+    return {
+        "Volumes": (str(grid.volumes),),
+        "Slices": (str(grid.shape[2] if len(grid.shape) > 2 else 1),),
+        "PhaseEncoding": (way,) if way else (),
+    }
+
+
+def geometry(image: Path) -> tuple[Grid, Sequence[str | None]]:
+    """Its grid, and where each axis points to (R, A, S and their opposites). Raises RejectedError
+    `bad_nifti`, OSError."""
     try:
         nifti = nibabel.load(image)
-        return nifti.shape, nibabel.aff2axcodes(nifti.affine)
+        zooms, (_, unit) = nifti.header.get_zooms(), nifti.header.get_xyzt_units()
+        step = float(zooms[3]) * SECONDS.get(unit, 1.0) if len(zooms) > 3 else 0.0
+        return Grid(tuple(map(int, nifti.shape)), step), nibabel.aff2axcodes(nifti.affine)
     except (ImageFileError, EOFError, ValueError):
         raise RejectedError("a product is no NIfTI file", code="bad_nifti") from None
 

@@ -10,9 +10,13 @@ from pathlib import Path
 
 from pacstream_converter.bids import schema
 from pacstream_converter.bids.book import UNMATCHED, Entry, State
+from pacstream_converter.bids.consistency import has_wrong_dimensions
 from pacstream_converter.bids.facts import Header, Product
 from pacstream_converter.bids.labels import Labels
 from pacstream_converter.bids.rules import Kind, Rule, kind_of
+
+WRONG_DIMENSIONS = "dimensions"
+"""What a product lacks for its rule if BIDS wants another number of them."""
 
 RUN = re.compile(r"_run-(\d+)(?=_)")
 
@@ -48,7 +52,8 @@ class ConvertedSeries:
 
 @dataclass(frozen=True)
 class Item:
-    """A product on its way into the data set; `kind` is None if no rule knows it."""
+    """A product on its way into the data set; `kind` is None if no rule knows it, or if it can't be
+    what the rule `misfit` says."""
 
     series: ConvertedSeries
     header: Header = field(repr=False)
@@ -56,6 +61,7 @@ class Item:
     kind: Kind | None
     subject: str
     session: str
+    misfit: str = ""
 
     @property
     def source(self) -> str:
@@ -85,8 +91,15 @@ def make_items(
         session = labels.session(subject_folder, session_folder, series.session)
         for product in products:
             kind = kind_of(product.values, rules, order)
-            items.append(Item(series, header, product, kind, subject, session))
+            misfit = kind.rule.name if kind and _is_misfit(kind, product) else ""
+            kind = None if misfit else kind
+            items.append(Item(series, header, product, kind, subject, session, misfit))
     return sorted(items, key=lambda item: item.order)
+
+
+def _is_misfit(kind: Kind, product: Product) -> bool:
+    rule = kind.rule
+    return rule.is_bids and has_wrong_dimensions(rule.folder, rule.suffix, product.grid)
 
 
 def assign(items: Sequence[Item], book: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -124,7 +137,8 @@ def _is_known(item: Item, stem: str, book: Mapping[str, Entry]) -> bool:
 
 def _entry(item: Item, target: str) -> Entry:
     if item.kind is None:
-        return Entry(item.source, target, State.UNMATCHED)
+        missing = WRONG_DIMENSIONS if item.misfit else ""
+        return Entry(item.source, target, State.UNMATCHED, item.misfit, missing)
     state = State.BIDS if item.kind.rule.is_bids else State.BESIDE
     return Entry(item.source, target, state, item.kind.rule.name)
 

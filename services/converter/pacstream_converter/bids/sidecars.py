@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pacstream_converter.bids.consistency import untrue_keys
 from pacstream_converter.bids.planning import Item
 from pacstream_converter.bids.rules import Json
 
@@ -12,7 +13,7 @@ GUESSES = frozenset({"BidsGuess"})
 
 
 def sidecar_of(item: Item, additions: Mapping[str, Json]) -> dict[str, Json]:
-    """What a rule says goes before what was found."""
+    """What a rule says goes before what was found; what can't be so is left out."""
     product, kind = item.product, item.kind
     sidecar = {key: value for key, value in product.sidecar.items() if key not in GUESSES}
     if kind is None:
@@ -28,7 +29,11 @@ def sidecar_of(item: Item, additions: Mapping[str, Json]) -> dict[str, Json]:
     context = asl_context(kind.rule.volumes, product.values)
     if context:
         sidecar.setdefault("TotalAcquiredPairs", context.count("label"))
-    return {**sidecar, **additions, **kind.rule.sidecar}
+    told = {**sidecar, **additions, **kind.rule.sidecar}
+    if not kind.rule.is_bids:
+        return told
+    untrue = untrue_keys(kind.rule.suffix, entities, told, product.grid)
+    return {key: value for key, value in told.items() if key not in untrue}
 
 
 def asl_context(pattern: Sequence[str], values: Mapping[str, tuple[str, ...]]) -> list[str]:

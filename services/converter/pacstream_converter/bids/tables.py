@@ -61,8 +61,8 @@ BEGIN, END = "# written by pacstream: begin", "# written by pacstream: end"
 
 
 def write_participants(root: Path, items: Sequence[Item]) -> None:
-    """One row for each participant. Columns and rows that others have added stay, and so do values
-    that are there: an age is that at the first session that came.
+    """One row for each participant who has a folder. Columns and rows that others have added stay,
+    and so do values that are there: an age is that at the first session that came.
 
     Raises InputError if the table can't be understood.
     """
@@ -70,12 +70,15 @@ def write_participants(root: Path, items: Sequence[Item]) -> None:
     columns, rows = _read_table(path, ["participant_id", "age", "sex"])
     people: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        people[f"sub-{item.subject}"].append(item)
+        if (root / f"sub-{item.subject}").is_dir():
+            people[f"sub-{item.subject}"].append(item)
     for name in sorted(people):
         row = rows.setdefault(name, {"participant_id": name})
         for column, value in _person(people[name]).items():
             if row.get(column, "n/a") == "n/a":
                 row[column] = value
+    if not rows:
+        return  # the validator takes an empty table for a wrong one
     write_table(path, columns, ([row.get(one, "") for one in columns] for row in rows.values()))
     _write_json_once(path.with_suffix(".json"), PARTICIPANTS)
 

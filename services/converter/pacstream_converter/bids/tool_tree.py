@@ -13,9 +13,10 @@ from pacstream.messages import Series
 from pacstream.results import output_errors
 from pacstream_converter.bids import schema, tables
 from pacstream_converter.bids.book import BOOK, Entry, State, read_book, write_book
-from pacstream_converter.bids.facts import Header, Product, read_header
+from pacstream_converter.bids.consistency import has_wrong_dimensions, untrue_keys
+from pacstream_converter.bids.facts import Header, Product, geometry, read_header
 from pacstream_converter.bids.labels import Labels
-from pacstream_converter.bids.planning import ConvertedSeries, Item
+from pacstream_converter.bids.planning import WRONG_DIMENSIONS, ConvertedSeries, Item
 from pacstream_converter.bids.required import missing
 from pacstream_converter.bids.tool import Made, Session, Tool, run_tool
 from pacstream_converter.bids.tree import EXTENSIONS, Progress, Result, alone
@@ -151,7 +152,7 @@ def _item(
             release=series.release,
         ),
         Header(header.values, "", ""),
-        Product(image, "", sidecar, {}),
+        Product(image, "", sidecar, {}, geometry(made.image.source)[0]),
         None,
         session.subject,
         session.session,
@@ -171,7 +172,11 @@ def _entry(item: Item, made: Made, tool: Tool) -> Entry:
     if folder not in schema.DATATYPES:
         return Entry(item.source, made.target, State.BESIDE, tool.name)
     files = frozenset(made.image.companions)
-    lacking = missing(folder, suffix, entities, item.product.sidecar, files)
+    sidecar, grid = item.product.sidecar, item.product.grid
+    lacking = missing(folder, suffix, entities, sidecar, files)
+    lacking += sorted(untrue_keys(suffix, entities, sidecar, grid))
+    if has_wrong_dimensions(folder, suffix, grid):
+        lacking.append(WRONG_DIMENSIONS)
     is_known = {"sub", "ses", *entities} <= set(schema.entities_of(folder, suffix))
     if not is_known:
         lacking.append("a-name-that-BIDS-knows")

@@ -27,6 +27,7 @@ from pacstream_converter.bids.book import (
     write_if_changed,
     write_table,
 )
+from pacstream_converter.bids.consistency import wrong_tables
 from pacstream_converter.bids.facts import read_header, read_products
 from pacstream_converter.bids.fieldmaps import link_fieldmaps
 from pacstream_converter.bids.labels import Labels
@@ -49,7 +50,8 @@ EXTENSIONS = (".nii.gz", ".json", ".bval", ".bvec")
 @dataclass(frozen=True)
 class Result:
     """What became of the products of a run, by state; `incomplete` names what BIDS requires and the
-    header does not tell, with the number of images, `left_out` images by reason."""
+    header does not tell, with the number of images, `left_out` images by reason. `misfits` of those
+    that are unmatched have a rule, and too many or too few dimensions for it."""
 
     products: int
     states: Mapping[str, int]
@@ -57,6 +59,7 @@ class Result:
     unmatched: tuple[str, ...]
     left_out: Mapping[str, int]
     book: Path = field(repr=False)
+    misfits: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -199,14 +202,21 @@ class _Run:
 
     def _result(self, contents: Sequence[_Content], left_out: Counter[str]) -> Result:
         entries = [one.entry for one in contents]
-        lacking = Counter(key for entry in entries for key in entry.missing.split())
+        unmatched = [entry for entry in entries if entry.state == State.UNMATCHED]
+        lacking = Counter(
+            key
+            for entry in entries
+            if entry.state == State.INCOMPLETE
+            for key in entry.missing.split()
+        )
         return Result(
             products=len(entries),
             states=dict(Counter(str(entry.state) for entry in entries)),
             incomplete=dict(sorted(lacking.items())),
-            unmatched=tuple(e.source for e in entries if e.state == State.UNMATCHED),
+            unmatched=tuple(entry.source for entry in unmatched),
             left_out=dict(left_out),
             book=self._root / BOOK,
+            misfits=sum(bool(entry.missing) for entry in unmatched),
         )
 
 
@@ -221,6 +231,8 @@ def _content(item: Item, entry: Entry, additions: Mapping[str, Json]) -> _Conten
         files.add("aslcontext.tsv")
     entities = dict(item.kind.entities)
     lacking = missing(rule.folder, rule.suffix, entities, sidecar, frozenset(files))
+    lacking += wrong_tables(item.product.companions, item.product.grid)
+    lacking += [key for key in rule.sidecar if key not in sidecar and key not in lacking]
     if not item.series.is_complete:
         lacking.append(SLICES)
     if lacking:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.uid import PositronEmissionTomographyImageStorage
 
 from pacstream.messages import Series
 from pacstream_converter.bids.planning import ConvertedSeries
@@ -205,3 +206,52 @@ EVERYTHING = (
     *(LOCALIZER, MPRAGE, T2, FLAIR, BOLD, DWI, MAGNITUDES, PHASE_DIFFERENCE, *OPPOSED, CT),
     STRANGE,
 )
+
+PET = Scan(
+    40,
+    "FDG dynamic",
+    {
+        "SOPClassUID": PositronEmissionTomographyImageStorage,
+        "Manufacturer": "GE MEDICAL SYSTEMS",
+        "Units": "BQML",
+        "CorrectedImage": ["DECY", "ATTN", "SCAT"],
+        "DecayCorrection": "START",
+        "SeriesType": ["DYNAMIC", "IMAGE"],
+        "NumberOfTimeSlices": 3,
+        "NumberOfSlices": SLICES,
+        "RescaleSlope": "1",
+        "RescaleIntercept": "0",
+    },
+    [
+        {"ActualFrameDuration": "60000", "FrameReferenceTime": f"{30000 + 60000 * frame}"}
+        for frame in range(3)
+    ],
+    modality="PT",
+)
+ASL = Scan(
+    41,
+    "3D pCASL",
+    {"Manufacturer": "GE MEDICAL SYSTEMS", "ImageType": ["ORIGINAL", "PRIMARY", "ASL"]},
+    [{"FlipAngle": "111"}, {"FlipAngle": "90"}],
+)
+ECHO_PHASES = [
+    Scan(
+        number,
+        "gre_field_mapping",
+        {
+            "Manufacturer": "Philips Medical Systems",
+            "ImageType": ["ORIGINAL", "PRIMARY", kind, "FFE"],
+            "MRAcquisitionType": "2D",
+        },
+        [{"EchoTime": "4.6", "EchoNumbers": "1"}, {"EchoTime": "6.9", "EchoNumbers": "2"}],
+    )
+    for number, kind in ((42, "PHASE MAP"), (43, "M_FFE"))
+]
+HEARTS = [
+    Scan(44, "t2_flair_repeats", {"ScanningSequence": ["SE", "IR"]}, [{}] * 2),
+    Scan(45, "TOF angio", {}, [{}] * 2),
+    Scan(46, "func task rest", {"RepetitionTime": "1"}, [{}] * 3),
+]
+"""Kinds that are mostly one volume, as several."""
+
+VENDORS = (PET, ASL, *ECHO_PHASES, *HEARTS)

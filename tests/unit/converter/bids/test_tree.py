@@ -17,7 +17,17 @@ from pacstream_converter.bids.book import read_book
 from pacstream_converter.bids.planning import ConvertedSeries
 from pacstream_converter.bids.rules_file import default_rules, parse_rules
 from pacstream_converter.bids.tree import build_tree
-from tests.unit.converter.bids.scanner import BOLD, LOCALIZER, MPRAGE, Scan, Session
+from tests.unit.converter.bids.scanner import (
+    BOLD,
+    LOCALIZER,
+    MAGNITUDES,
+    MPRAGE,
+    PHASE_DIFFERENCE,
+    STRANGE,
+    VENDORS,
+    Scan,
+    Session,
+)
 from tests.unit.converter.bids.validator import errors_in
 from tests.unit.converter.samples import ECHOES
 
@@ -303,3 +313,58 @@ def test_a_killed_run_is_completed_by_the_next(
     (root / "sourcedata" / ".left.part").write_text("half a file")
     build_tree(acquired, root, default_rules(), today="2026-11-25")
     assert files_below(root) == files_below(dataset)
+
+
+def test_a_film_is_no_volume_and_says_why(tmp_path: Path) -> None:
+    dynamic = replace(MPRAGE, volumes=[{}] * 3)
+    strange = replace(dynamic, number=3, description="WORD")
+    maps = replace(MAGNITUDES, number=4, volumes=[{"EchoTime": "4.92"}] * 3)
+    session, root = Session(tmp_path), tmp_path / "bids"
+    series = [session.scan(one) for one in (dynamic, strange, maps, PHASE_DIFFERENCE)]
+    told = '[[rules]]\nname = "mine"\nfolder = "anat"\nsuffix = "T1w"\nwhen.ProtocolName = "WORD"'
+    result = build_tree(series, root, parse_rules(told))
+    assert errors_in(root) == []
+    assert images_below(root) == {
+        f"{SESSION}/dynamic/{NAME}_dynamic.nii.gz",
+        f"{SESSION}/fmap/{NAME}_phasediff.nii.gz",
+        f"sourcedata/unmatched/{SESSION}/00003-MR.nii.gz",
+        f"sourcedata/unmatched/{SESSION}/00004-MR.nii.gz",
+    }
+    entry = read_book(root)[f"{SESSION}/00003-MR"]
+    assert (entry.state, entry.rule, entry.missing) == ("unmatched", "mine", "dimensions")
+    assert result.misfits == 2 and result.incomplete == {"EchoTime1": 1, "EchoTime2": 1}
+
+
+def test_a_patient_without_a_place_is_no_participant(tmp_path: Path) -> None:
+    session, root = Session(tmp_path), tmp_path / "bids"
+    other = Session(tmp_path / "other", "sub-LONELY/ses-20180405090000", study_uid="1.2.3.4")
+    build_tree([session.scan(MPRAGE), other.scan(STRANGE)], root, default_rules())
+    assert errors_in(root) == []
+    assert "LONELY" not in (root / "participants.tsv").read_text()
+    assert "sub-LONELY" in (root / "sourcedata/products.tsv").read_text()
+    build_tree([other.scan(STRANGE)], tmp_path / "alone", default_rules())
+    assert errors_in(tmp_path / "alone") == []
+
+
+def test_a_value_that_can_not_be_is_not_told(tmp_path: Path) -> None:
+    scans = [
+        replace(MPRAGE, changes={**MPRAGE.changes, "FlipAngle": "0"}),
+        PHASE_DIFFERENCE,
+        replace(MAGNITUDES, volumes=[{"EchoTime": "4.92"}, {"EchoTime": "40"}]),
+    ]
+    session, root = Session(tmp_path), tmp_path / "bids"
+    result = build_tree([session.scan(one) for one in scans], root, default_rules())
+    assert errors_in(root) == []
+    assert "FlipAngle" not in sidecar(root, f"anat/{NAME}_acq-mprage_T1w")
+    assert result.incomplete == {"EchoTime1": 1, "EchoTime2": 1}
+
+
+def test_what_other_vendors_send_is_valid(tmp_path: Path) -> None:
+    session, root = Session(tmp_path), tmp_path / "bids"
+    result = build_tree([session.scan(one) for one in VENDORS], root, default_rules())
+    assert errors_in(root) == []
+    assert result.is_whole and result.states == {"bids": 7, "incomplete": 3}
+    kinds = {name.rpartition("_")[2] for name in images_below(root)}
+    phases = {"phase1.nii.gz", "phase2.nii.gz", "magnitude1.nii.gz", "magnitude2.nii.gz"}
+    assert kinds >= phases | {"pet.nii.gz", "asl.nii.gz", "FLAIR.nii.gz", "angio.nii.gz"}
+    assert nibabel.load(next(root.rglob("*_pet.nii.gz"))).shape[3] == 3
