@@ -1,9 +1,10 @@
 """nameko, made safe: typed handlers, confirmed publishes, retries, dead letters.
 
 Stock nameko acknowledges a message when its handler raises, closes its connection while handlers
-still run, and dies when a connection is lost under one. Here a message is acknowledged only after
-the handler's own publishes are confirmed; an error sends it to a retry queue or to its dead-letter
-queue with the reason in its headers, and then acknowledges it.
+still run, dies when a connection is lost under one, and waits for ever if it is to stop while the
+broker is away. Here a message is acknowledged only after the handler's own publishes are confirmed;
+an error sends it to a retry queue or to its dead-letter queue with the reason in its headers, and
+then acknowledges it.
 
 Only this module, `outlet`, `gathering`, the runner and the services' shells know nameko and kombu.
 """
@@ -18,9 +19,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
+from greenlet import GreenletExit
 from kombu import Connection, Queue
 from nameko.exceptions import ContainerBeingKilled
-from nameko.extensions import DependencyProvider, Entrypoint
+from nameko.extensions import DependencyProvider, Entrypoint, ProviderCollector
 from nameko.messaging import QueueConsumer
 from nameko.timer import timer
 from nameko.web.handlers import http
@@ -54,6 +56,13 @@ MOST_DELIVERIES = topology.DELIVERY_LIMIT // 2
 broker's own limit would bury it in silence."""
 
 
+BROKER_ANSWER_S = 5.0
+"""Patience with the broker at a stop. What is not acknowledged by then, it delivers to another."""
+
+TICK_S = 0.25
+"""How soon the consumer sees that it has to end."""
+
+
 def declare_topology(channel: Any, settings: Settings) -> None:
     """Declare the exchange and all queues on an open AMQP channel. Safe to repeat."""
     channel.exchange_declare(
@@ -68,12 +77,14 @@ def declare_topology(channel: Any, settings: Settings) -> None:
 
 
 class SafeQueueConsumer(QueueConsumer):
-    """Stays connected until the last acknowledgement, and survives a lost connection."""
+    """Stays connected until the last acknowledgement, and survives a lost connection; but one that
+    is lost while it ends is not made anew."""
 
     def __init__(self) -> None:
         super().__init__()
         self._in_flight = 0
         self._away = False
+        self._ending = False
         self.consuming = False
 
     @property
@@ -97,10 +108,40 @@ class SafeQueueConsumer(QueueConsumer):
         self._in_flight += 1
         provider.take(message)
 
+    def consume(self, limit: Any = None, **kwargs: Any) -> Any:
+        return super().consume(limit, safety_interval=TICK_S, **kwargs)
+
+    def create_connection(self) -> Any:
+        if self._ending:
+            self.consuming = False
+            raise GreenletExit
+        return super().create_connection()
+
     def on_iteration(self) -> None:
-        self._cancel_consumers_if_requested()
-        if not self._consumers and not self._in_flight:
-            self.should_stop = True
+        if not self._ending:
+            return
+        for consumer in self._consumers.values():
+            consumer.cancel()
+        self._consumers.clear()
+        self.should_stop = not self._in_flight
+
+    def unregister_provider(self, provider: Any) -> None:
+        """When this returns, no message comes any more: the broker has confirmed it or is away."""
+        self._ending = True
+        self._wait_while(lambda: self._consumers)
+        ProviderCollector.unregister_provider(self, provider)
+
+    def stop(self) -> None:
+        """After all handlers: wait for the last acknowledgement and a decent end of the
+        connection."""
+        self.wait_for_providers()
+        self._wait_while(lambda: not self._gt.dead)
+        self._gt.kill()
+
+    def _wait_while(self, condition: Callable[[], Any]) -> None:
+        patience = time.monotonic() + BROKER_ANSWER_S
+        while self.consuming and condition() and time.monotonic() < patience:
+            time.sleep(TICK_S / 5)
 
     def on_consume_ready(
         self, connection: Any, channel: Any, consumers: Any, **kwargs: Any
