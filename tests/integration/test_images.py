@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pacstream_cli.main import COMMANDS
 from tests import engine
 from tests.engine import CHECKOUT, SERVICES, docker, image, inspect, until
 
@@ -43,6 +44,8 @@ ONLY_HERE = {
     "sqlalchemy": {"ledger", "cli"},
     "pynetdicom": {"query", "retrieve", "store_scp", "exporter", "cli"},
     "pyarrow": {"exporter", "cli"},
+    "boto3": {"exporter", "cli"},
+    "paramiko": {"exporter", "cli"},
     "rich": {"cli"},
     "pytest": set[str](),
     "hypothesis": set[str](),
@@ -147,6 +150,21 @@ def test_our_code_is_a_layer_apart() -> None:
 def test_the_command_line_answers() -> None:
     told = docker("run", "--rm", "--read-only", "--network", "none", image("cli"), "--version")
     assert told.startswith("pacstream, version ")
+    told = docker("run", "--rm", "--read-only", "--network", "none", image("cli"), "--help")
+    assert set(COMMANDS) <= {line.split()[0] for line in told.splitlines() if line.strip()}
+
+
+@pytest.mark.parametrize("name", ["exporter", "cli"])
+@pytest.mark.parametrize("address", ["s3://bucket/a", "sftp://karl@archive.example/a"])
+def test_every_way_to_deliver_is_in_the_image(name: str, address: str) -> None:
+    carrier = (
+        "from pacstream_exporter.delivery.carriers import Terms, carrier_of\n"
+        "from pacstream_exporter.delivery.destination import parse_destination\n"
+        f"print(type(carrier_of(parse_destination({address!r}), Terms())).__name__)"
+    )
+    run = ("run", "--rm", "--read-only", "--network", "none", "--entrypoint", "python")
+    told = docker(*run, image(name), "-c", carrier)
+    assert told in ("ObjectCarrier", "SftpCarrier")
 
 
 @pytest.fixture(scope="module")

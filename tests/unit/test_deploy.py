@@ -41,6 +41,13 @@ def test_requirements_of_a_service_are_those_of_its_extra_alone() -> None:
     }
 
 
+@pytest.mark.parametrize("service", ["exporter", "cli"])
+def test_an_image_holds_what_its_service_can_be_told_to_use(service: str) -> None:
+    """What is an option on a laptop can't be added to an image later."""
+    lines = requirements(service).stdout.splitlines()
+    assert {"boto3", "paramiko"} <= {re.split(r"[<>=]", line)[0] for line in lines}
+
+
 @pytest.mark.parametrize("extra", [(), ("nix",)])
 def test_requirements_of_what_is_no_extra_are_refused(extra: tuple[str, ...]) -> None:
     done = requirements(*extra)
@@ -78,7 +85,7 @@ def test_only_three_services_are_published_and_to_this_machine_only() -> None:
     way_out = {
         name for name in SERVICES if set(COMPOSE["services"][name]["networks"]) != {"internal"}
     }
-    assert way_out == {"query", "retrieve", "store_scp", "ledger"}
+    assert way_out == {"query", "retrieve", "store_scp", "exporter", "ledger"}
 
 
 def test_no_password_is_in_the_compose_file() -> None:
