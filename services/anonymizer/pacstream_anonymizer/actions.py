@@ -155,10 +155,12 @@ def _odd(kind: Type) -> Action:
 
 def _unlisted(tag: int, vr: str, options: frozenset[str], kind: Type) -> Decision:
     rule = f"vr:{vr[:2]}"
-    if tag >> 16 in attributes.REMOVED_GROUPS:
+    if tag >> 16 in attributes.REMOVED_GROUPS and not _is_spared(tag, options):
         return Decision(least(kind), f"list:group_{tag >> 16:04X}")
     if tag in attributes.TECHNICAL_TEXT:
         return Decision(Action.TEXT, "list:technical_text", least(kind))
+    if tag in attributes.TERMS:
+        return Decision(Action.WORDS, "list:terms", least(kind))
     if vr in FREE_TEXT_VRS:
         if CLEAN_DESCRIPTORS in options and vr in DESCRIBING:
             return Decision(Action.WORDS, f"{rule}:{CLEAN_DESCRIPTORS}", least(kind))
@@ -173,3 +175,10 @@ def _unlisted(tag: int, vr: str, options: frozenset[str], kind: Type) -> Decisio
         numbers = tag in attributes.NUMERIC_BULK
         return Decision(Action.CLEAN if numbers else Action.REMOVE, "list:numeric_bulk")
     return Decision(Action.CLEAN, rule)
+
+
+def _is_spared(tag: int, options: frozenset[str]) -> bool:
+    """Whether an attribute stays although it is of one of the REMOVED_GROUPS."""
+    if tag in attributes.SPARED_CHARACTERISTICS:
+        return RETAIN_PATIENT_CHARACTERISTICS in options
+    return tag in attributes.SPARED

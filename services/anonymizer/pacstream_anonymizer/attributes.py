@@ -146,6 +146,50 @@ NEVER = frozenset(
 REMOVED_GROUPS = frozenset({0x0010, 0x0012, 0x0032, 0x0038, 0x4000, 0x4008, 0x4FFE, 0x4010})
 """Groups about patient, trial, request, visit and results: only what the profile names stays."""
 
+SPARED = frozenset(
+    {
+        0x00100028,  # Subject Relative Position in Image
+        0x00100200,  # Quality Control Subject
+        0x00101023,  # Measured AP, Lateral Dimension
+        0x00101024,
+        0x00102210,  # Anatomical Orientation Type
+        0x00109431,  # Examined Body Thickness
+        0x00120052,  # Longitudinal Temporal Offset from Event, Event Type
+        0x00120053,
+        0x00120084,  # Distribution Type, Consent for Distribution Flag
+        0x00120085,
+        0x00321064,  # Requested Procedure Code Sequence
+    }
+)
+"""Of REMOVED_GROUPS, unlisted: numbers and codes of how the image was made and may be used."""
+
+SPARED_CHARACTERISTICS = frozenset(
+    {
+        0x00101021,  # Patient's Size Code Sequence
+        0x00101022,  # Patient's Body Mass Index
+        0x00102202,  # Patient Species Code Sequence
+        0x00102293,  # Patient Breed Code Sequence
+    }
+)
+"""Of REMOVED_GROUPS, unlisted: of use where size and weight of a patient are."""
+
+TERMS = frozenset(
+    {
+        0x00082120,  # Stage Name, View Name
+        0x00082127,
+        0x00181180,  # Collimator/Grid Name
+        0x00185020,  # Processing Function
+        0x00201040,  # Position Reference Indicator
+        0x00209421,  # Dimension Description Label
+        0x00281055,  # Window Center & Width Explanation
+        0x00283003,  # LUT Explanation
+        0x00409210,  # LUT Label
+        0x00540018,  # Energy Window Name
+        0x00620005,  # Segment Label
+    }
+)
+"""Unlisted text attributes that hold a technical term or a region: its known words always stay."""
+
 UNTOUCHABLE = MARKER_TAGS | {PATIENT_NAME, PATIENT_ID, CHARACTER_SET, METHOD_CODES}
 """What a release says of itself and of its patient: no rule of a project changes it."""
 

@@ -316,15 +316,23 @@ class Cleaner:
             return []
         long = attributes.LONG_CODE_VALUE in given
         value_tag = attributes.LONG_CODE_VALUE if long else attributes.CODE_VALUE
-        concept = codes.cleaned(given.get(value_tag, ""), given.get(attributes.CODING_SCHEME, ""))
+        parts = (
+            value_tag,
+            attributes.CODING_SCHEME,
+            attributes.CODE_MEANING,
+            attributes.CODING_SCHEME_VERSION,
+        )
+        concept = codes.cleaned(*(given.get(tag, "") for tag in parts))
         return _coded(concept, value_tag)
 
 
 def _coded(concept: codes.Concept, value_tag: int) -> list[Element]:
     long = value_tag == attributes.LONG_CODE_VALUE
+    version = Element(attributes.CODING_SCHEME_VERSION, "SH", concept.version.encode("ascii"))
     return [
         Element(value_tag, "UC" if long else "SH", concept.value.encode("utf-8")),
         Element(attributes.CODING_SCHEME, "SH", concept.scheme.encode("utf-8")),
+        *([version] if concept.version else []),
         Element(attributes.CODE_MEANING, "LO", concept.meaning.encode("utf-8")),
     ]
 

@@ -1,5 +1,5 @@
-"""Coded concepts (PS3.3 section 8.8): a code of a public scheme stays, its meaning is taken from
-the dictionary; a local code may say anything and is replaced."""
+"""Coded concepts (PS3.3 section 8.8): a code of a public scheme stays, with its meaning if that is
+made of known words, else with the dictionary's; a local code may say anything and is replaced."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import snomed_mapping
+
+from pacstream_anonymizer import descriptors
 
 PUBLIC_SCHEMES = frozenset(
     (
@@ -30,11 +32,27 @@ PUBLIC_SCHEMES = frozenset(
         "I9C",
         "I10",
         "I10P",
+        "BI",
+        "C4",
+        "HL7V3",
+        "ICDO3",
+        "ISO3166_1",
+        "ISO639_1",
+        "ISO639_2",
+        "ITIS_TSN",
+        "NCDR",
+        "NICIP",
+        "PUBCHEM_CID",
+        "RFC5646",
+        "SCPECG",
+        "UBERON",
+        "UNS",
     )
 )
 """Coding Scheme Designators of PS3.16 section 8."""
 
-PLAIN_VALUE = re.compile(r"(?=.*\d)[A-Za-z0-9.-]{1,18}", re.ASCII)
+PLAIN_VALUE = re.compile(r"(?=.*\d)[A-Za-z0-9.:-]{1,18}|[A-Za-z]{2,3}", re.ASCII)
+VERSION = re.compile(r"\d{1,8}|\d{1,4}(?:\.\d{1,4}){1,2}[a-z]?", re.ASCII)
 UNIT = re.compile(r"[!-\[\]_-~]{1,16}", re.ASCII)
 
 
@@ -47,6 +65,7 @@ class Concept:
     value: str
     scheme: str
     meaning: str
+    version: str = ""
 
 
 LOCAL = Concept("REMOVED", "99REMOVED", "REMOVED")
@@ -54,26 +73,27 @@ LOCAL = Concept("REMOVED", "99REMOVED", "REMOVED")
 
 
 @functools.cache
-def _meanings() -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], str] = {}
+def _meanings() -> dict[tuple[str, str], frozenset[str]]:
+    """What the context groups call a code, by scheme and value."""
+    found: dict[tuple[str, str], set[str]] = {}
     for scheme in codes.schemes():
         for concept in getattr(codes, scheme).concepts.values():
-            code = (concept.scheme_designator, concept.value)
             meaning = SEMANTIC_TAG.sub("", concept.meaning)[:64]
-            found[code] = min(found.get(code, meaning), meaning, key=lambda text: (len(text), text))
+            found.setdefault((concept.scheme_designator, concept.value), set()).add(meaning)
     for retired, current in snomed_mapping["SRT"].items():
         if ("SCT", current) in found:
             found["SRT", retired] = found["SCT", current]
-    return found
+    return {code: frozenset(meanings) for code, meanings in found.items()}
 
 
 @functools.lru_cache(maxsize=4096)
-def cleaned(value: str, scheme: str) -> Concept:
-    """The concept to release; the meaning of a code that no dictionary here has is its value."""
-    known = _meanings().get((scheme, value))
-    if known is not None:
-        return Concept(value, scheme, known)
+def cleaned(value: str, scheme: str, meaning: str = "", version: str = "") -> Concept:
+    """The concept to release. A meaning of known words stays; else it is the dictionary's, or, of
+    a code that no dictionary here has, the value."""
+    known = _meanings().get((scheme, value), frozenset())
     pattern = UNIT if scheme == "UCUM" else PLAIN_VALUE
-    if scheme in PUBLIC_SCHEMES and pattern.fullmatch(value):
-        return Concept(value, scheme, value)
-    return LOCAL
+    if not known and not (scheme in PUBLIC_SCHEMES and pattern.fullmatch(value)):
+        return LOCAL
+    if meaning not in known and not (meaning and descriptors.cleaned(meaning) == meaning):
+        meaning = min(known, key=lambda text: (len(text), text), default=value)
+    return Concept(value, scheme, meaning, version if VERSION.fullmatch(version) else "")

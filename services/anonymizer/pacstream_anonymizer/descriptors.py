@@ -32,6 +32,8 @@ DEVICE_WORD = re.compile(
 """Kernels (H30s), factors (p2), dimensions (3D, 2x2x2): too short to be anybody's number."""
 EDGES = " _-+/.,*:"
 SHAPES = (NUMBER, WITH_UNIT, B_VALUE, DEVICE_WORD)
+SIDES = frozenset("lrw")
+"""Left, right, with: say so beside known words. Beside a name they are its initials."""
 
 
 JOINING = frozenset(
@@ -40,7 +42,7 @@ JOINING = frozenset(
         *("with", "without"),
         *("for", "im", "mit", "ohne", "und", "von"),
         *("avec", "de", "des", "du", "et", "la", "le", "les", "pour", "sans"),
-        *("con", "da", "del", "di"),
+        *("da", "del", "di"),
     )
 )
 """Words that mean nothing where the next or the last one has been dropped."""
@@ -80,7 +82,8 @@ def cleaned(text: str, own: frozenset[str] = frozenset()) -> str:
 
 
 def _value(text: str, own: frozenset[str]) -> str:
-    """Runs of letters and digits that may stay, each with what stood between it and the last."""
+    """Runs of letters and digits that may stay, each with what stood between it and the last, and
+    whether it only may if its neighbours do."""
     words = known_words() | own if own else known_words()
     kept: list[tuple[str, str, bool]] = []
     end = 0
@@ -90,8 +93,14 @@ def _value(text: str, own: frozenset[str]) -> str:
         contrast = run.group() == "C" and between.endswith("+")
         word = "C" if contrast else _run(run.group(), words)
         between = _separator(between)
-        kept.append((between, word, bool(word) and not any(map(str.isalpha, word))))
+        kept.append(
+            (between, word, word.lower() in SIDES or (bool(word) and not _has_letter(word)))
+        )
     return _joined(_without_chains(kept))
+
+
+def _has_letter(word: str) -> bool:
+    return any(map(str.isalpha, word))
 
 
 def _separator(text: str) -> str:
@@ -103,7 +112,7 @@ def _separator(text: str) -> str:
 def _run(run: str, words: frozenset[str]) -> str:
     """`run` if it is known as a whole, else its known pieces (`AxT2Flair`), else nothing."""
     low = plain(run)
-    if low in words or any(shape.fullmatch(low) for shape in SHAPES):
+    if low in words or low in SIDES or any(shape.fullmatch(low) for shape in SHAPES):
         return run
     pieces = PIECE.findall(run)
     if len(pieces) > 1 and all(_is_known_piece(piece, words) for piece in pieces):

@@ -1,7 +1,8 @@
 """Private elements that PS3.15 Table E.3.10-1 calls safe: `tables/e3_10_1_safe_private.csv`.
 
 Vendors do not vouch for the list, so the values are cleaned as their VR asks for, and texts word by
-word. Sequences and byte strings stay out: nothing says what is in them.
+word. Byte strings stay if they are short and hold no text; sequences stay out: nothing says what is
+in them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Mapping
 from importlib import resources
 from types import MappingProxyType
 
-from pacstream_anonymizer.dictionary import BULK_VRS
 from pacstream_anonymizer.parser import Element
 from pacstream_anonymizer.text import decode
 
@@ -30,7 +30,7 @@ def rows() -> Mapping[tuple[int, str, int], str]:
     with text.open(encoding="utf-8") as file:
         for line in csv.DictReader(file):
             vr = line["vr"]
-            if vr and vr != "SQ" and vr not in BULK_VRS:
+            if vr and vr != "SQ":
                 key = (
                     int(line["group"], 16),
                     line["private_creator"],

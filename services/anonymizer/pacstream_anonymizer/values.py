@@ -23,6 +23,10 @@ DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 TIMEZONE = re.compile(r"[+-]\d{4}", re.ASCII)
 TECHNICAL = re.compile(r"[^\x00-\x1f\x7f^=]{0,64}")
 
+MOST_OPAQUE = 1 << 16
+WORD = re.compile(rb"[A-Za-z]{5}|[0-9]{6}")
+"""Letters or digits in a row that may be a name or a number of somebody."""
+
 OLDEST = {"Y": 90, "M": 90 * 12}
 """Ages from here on are given as 090Y (HIPAA safe harbour)."""
 
@@ -87,7 +91,7 @@ def clean(tag: int, vr: str, value: bytes, patient: Patient) -> bytes | None:
     if vr[:2] in NUMBER_SIZES and " or OW" not in vr:
         return value if len(value) % NUMBER_SIZES[vr[:2]] == 0 else None
     if vr[:2] in BULK_VRS or " or OW" in vr:
-        return value
+        return value if tag >> 16 & 1 == 0 or is_wordless(value) else None
     parts = value.decode("latin-1").strip(" \0").split("\\")
     cleaned = [_clean_one(tag, vr, part.strip(" \0"), patient) for part in parts]
     if any(part is None for part in cleaned):
@@ -107,6 +111,11 @@ def _clean_one(tag: int, vr: str, text: str, patient: Patient) -> str | None:
         return capped_age(text)
     pattern = {"TM": TIME, "CS": CODE_STRING, "IS": INTEGER, "DS": DECIMAL}[vr]
     return text if not text or pattern.fullmatch(text) else None
+
+
+def is_wordless(value: bytes) -> bool:
+    """Whether bytes of a maker's own are few enough for the gate to search, and hold no word."""
+    return len(value) <= MOST_OPAQUE and WORD.search(value.replace(b"\0", b"")) is None
 
 
 def dummy(tag: int, vr: str, value: bytes, patient: Patient) -> bytes | None:

@@ -52,7 +52,9 @@ def test_an_ordinary_description_stays_as_it_is(text: str) -> None:
         ("山田", ""),
         ("x" * 2000, ""),
         ("head " * 300, ""),
-        ("sag 7 w/ Quixote_p2", "sag/_p2"),
+        ("sag 7 w/ Quixote_p2", "sag 7 w/_p2"),
+        ("Quixotesson L", ""),
+        ("Femur R. Quixotesson", "Femur"),
     ],
 )
 def test_names_dates_and_numbers_go(text: str, left: str) -> None:

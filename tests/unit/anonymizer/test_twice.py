@@ -165,9 +165,10 @@ def test_a_clean_description_stays_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("value", ["12738006", "113105", "T-A0100", "mm", "LOCAL 7", "REMOVED"])
 @pytest.mark.parametrize("scheme", ["SCT", "SRT", "DCM", "UCUM", "99HOSPITAL", "99REMOVED", ""])
-def test_a_clean_code_stays_as_it_is(value: str, scheme: str) -> None:
-    once = codes.cleaned(value, scheme)
-    assert codes.cleaned(once.value, once.scheme) == once
+@pytest.mark.parametrize("meaning", ["", "Brain", "Brain of Quixotesson"])
+def test_a_clean_code_stays_as_it_is(value: str, scheme: str, meaning: str) -> None:
+    once = codes.cleaned(value, scheme, meaning, "2.0")
+    assert codes.cleaned(once.value, once.scheme, once.meaning, once.version) == once
 
 
 @pytest.mark.parametrize("age", ["093Y", "089Y", "090Y", "1081M", "999D", "61 years", ""])

@@ -37,6 +37,9 @@ SHORTEST_NUMBER = 7
 SHORTEST_BYTES = 4
 LONGEST_BINARY = 1 << 16
 
+LONG_NUMBER = re.compile(r"0*([1-9]\d{4,})", re.ASCII)
+"""Within an ID: tells whose it is without the letters and zeros around it."""
+
 PLAIN = re.compile(rb"[\t\n\f\r -~]*\0?")
 """Text that is what it looks like: ASCII without escape sequences, not UTF-16 by chance."""
 WORD = re.compile(r"[^\W\d_]+")
@@ -180,9 +183,10 @@ def _names_something(text: str) -> bool:
 
 
 def _id_forms(text: str) -> set[str]:
-    """An ID with and without spaces and leading zeros."""
+    """An ID with and without spaces and leading zeros, and the long numbers in it: of `MRN-0042117`
+    people write the number alone."""
     bare = re.sub(r"\s", "", text)
-    return {text, bare, bare.lstrip("0")}
+    return {text, bare, bare.lstrip("0"), *LONG_NUMBER.findall(bare)}
 
 
 def dates(digits: str) -> set[str]:

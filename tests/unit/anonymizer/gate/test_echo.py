@@ -84,6 +84,8 @@ def test_spelling_hides_no_name(tmp_path: Path, name: str, text: str) -> None:
         ("88213", "no. 00088213"),
         (" MRN 88213 ", "mrn88213"),
         ("MRN-88213", "MRN-88213/a"),
+        ("MRN-88213", "coil 88213"),
+        ("UH0088213B", "00088213"),
         ("7", "7"),
         ("X1", "x1"),
     ],
