@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from pacstream.errors import InputError, PacstreamError
+
+if TYPE_CHECKING:
+    import requests
 
 View = dict[str, Any]
 
@@ -28,11 +28,20 @@ class LedgerClient:
 
     def __init__(self, url: str, *, patience: int = 0, timeout_s: float = 10.0) -> None:
         self._url = url.rstrip("/")
+        self._patience = patience
         self._timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.trust_env = False
-        again = Retry(total=patience, backoff_factor=0.5, backoff_max=1.0)
-        self._session.mount(self._url, HTTPAdapter(max_retries=again))
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        import requests  # a tenth of a second, and `submit` asks the ledger for nothing
+        from requests.adapters import HTTPAdapter
+        from urllib3.util import Retry
+
+        session = requests.Session()
+        session.trust_env = False
+        again = Retry(total=self._patience, backoff_factor=0.5, backoff_max=1.0)
+        session.mount(self._url, HTTPAdapter(max_retries=again))
+        return session
 
     def batches(self) -> list[View]:
         """All batches, newest first. Raises LedgerUnreachableError."""
@@ -94,11 +103,12 @@ class LedgerClient:
         return response.json()
 
     def _ask(self, method: str, path: str, body: View | None = None) -> requests.Response:
+        session = self._session
+        from requests import RequestException
+
         try:
-            return self._session.request(
-                method, self._url + path, json=body, timeout=self._timeout_s
-            )
-        except requests.RequestException as error:
+            return session.request(method, self._url + path, json=body, timeout=self._timeout_s)
+        except RequestException as error:
             raise LedgerUnreachableError(
                 f"the ledger does not answer at {self._url} ({type(error).__name__}): "
                 "is the stack up? `pacstream ps` tells, `pacstream up` starts it"

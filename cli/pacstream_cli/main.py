@@ -9,6 +9,7 @@ import click
 
 from pacstream import __version__, logs
 from pacstream.errors import InputError, PacstreamError
+from pacstream.without_pixels import load_pydicom
 from pacstream_cli.elsewhere import check_options
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -46,6 +47,9 @@ COMMANDS = {
 """The module of each command. It is imported when the command is asked for: the de-identification
 engine, NumPy and SQLAlchemy take longer to load than `status` to answer."""
 
+NO_PIXELS = frozenset({"commands_batch", "commands_pacs"})
+"""Modules whose commands talk to a PACS and look at no pixels."""
+
 
 class Commands(click.Group):
     """A group that loads its commands when they are wanted."""
@@ -56,6 +60,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if COMMANDS[cmd_name] in NO_PIXELS:
+            load_pydicom()
         module = importlib.import_module(f"pacstream_cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command

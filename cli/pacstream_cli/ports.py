@@ -13,7 +13,6 @@ import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import psutil
 from pydantic import ConfigDict, RootModel, ValidationError
 
 from pacstream.errors import InputError
@@ -68,6 +67,8 @@ def free_port(start: int, taken: Iterable[int] = ()) -> int:
 
 def holder_of(port: int) -> str | None:
     """Name and pid of the process that listens on `port`; None if nothing does."""
+    import psutil  # for this refusal only
+
     for connection in psutil.net_connections(kind="tcp"):
         local = tuple(connection.laddr)
         if connection.status == psutil.CONN_LISTEN and local[1:] == (port,):
@@ -76,6 +77,8 @@ def holder_of(port: int) -> str | None:
 
 
 def _named(pid: int | None) -> str:
+    import psutil
+
     if pid is None:
         return "a process of another user"
     try:

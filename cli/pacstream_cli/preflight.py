@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from itertools import islice
 
-import requests
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
@@ -59,6 +58,8 @@ def check_pacs(submission: Submission, timeout_s: float) -> None:
 
 def check_web(url: str, timeout_s: float) -> None:
     """Raises InputError if no DICOMweb server answers (PS3.18 section 10.6: 200, or 204)."""
+    import requests  # slow to load, and most PACS are asked by DIMSE
+
     with requests.Session() as session:
         session.trust_env = False
         try:

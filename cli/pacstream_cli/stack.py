@@ -23,9 +23,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
-import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pacstream.archive import write_atomically
@@ -45,6 +44,9 @@ from pacstream_cli.supervision import (
     last_lines,
     spawn_counts,
 )
+
+if TYPE_CHECKING:
+    import psutil
 
 MARKER = "STACK_OF_PACSTREAM"
 """Not a PACSTREAM_ variable: people export those, and their shells must not pass for ours."""
@@ -507,6 +509,8 @@ class Stack:
 
     def _wait_for_end(self, pid: int) -> None:
         """Wait for supervisord for `STOP_S` at most; what is left then is ended as a leftover."""
+        import psutil
+
         deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline:
             if self._child is not None:
@@ -562,6 +566,8 @@ def running_settings(settings: Settings) -> Settings:
 
 def leftovers(data: Path) -> list[psutil.Process]:
     """Every process that was started by a stack of this data folder."""
+    import psutil  # for starts and stops only: other commands look this module up, too
+
     found = []
     for process in psutil.process_iter():
         try:
@@ -578,6 +584,8 @@ def end_leftovers(data: Path, patience_s: float = 20.0) -> int:
 
     Raises StackError if any process stays.
     """
+    import psutil
+
     found = leftovers(data)
     total = len(found)
     for send in (psutil.Process.terminate, psutil.Process.kill):

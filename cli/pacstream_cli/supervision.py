@@ -10,13 +10,12 @@ import os
 import pwd
 import re
 import shlex
+import socket
 import xmlrpc.client
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-from supervisor.xmlrpc import SupervisorTransport
 
 from pacstream.errors import InputError
 
@@ -136,6 +135,28 @@ class ProcessInfo:
     exit_status: int
 
 
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(str(self._path))
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over a unix socket. supervisor's own loads the whole server, which takes longer than
+    the call."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        return UnixConnection(self._path)
+
+
 class Supervisor:
     """Talks to the supervisord that listens on `socket`, if one does."""
 
@@ -144,7 +165,7 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: object) -> Any:
         """Raises OSError, HTTPException or xmlrpc.client.Error if no supervisord answers well."""
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        transport = UnixTransport(self._socket)
         try:
             proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
             return getattr(proxy.supervisor, method)(*arguments)

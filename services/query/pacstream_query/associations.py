@@ -14,7 +14,6 @@ from pacstream.dimse import associate
 from pacstream.errors import PacsUnreachableError, RetryLaterError
 from pacstream.messages import PacsNode
 from pacstream_query.identifiers import FindRequest, read_answer
-from pacstream_query.qido import WebSource
 from pacstream_query.source import (
     FindRefusedError,
     Outcome,
@@ -168,6 +167,8 @@ class Associations:
         """A source for `node`, as its profile says. Raises RejectedError for a wrong web_url."""
         with self._turn(node):
             if node.profile.source == "dicomweb":
+                from pacstream_query.qido import WebSource  # slow to load, and seldom used
+
                 yield WebSource(node.profile.web_url, self._timeout_s, cancelled)
                 return
             session = Session(

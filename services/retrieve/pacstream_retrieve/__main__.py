@@ -4,6 +4,10 @@ import eventlet
 
 eventlet.monkey_patch()
 
+from pacstream.without_pixels import load_pydicom
+
+load_pydicom()
+
 from pacstream.runner import run_service
 from pacstream_retrieve.service import RetrieveService
 

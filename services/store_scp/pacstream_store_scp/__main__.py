@@ -6,6 +6,10 @@ import argparse
 import os
 import sys
 
+from pacstream.without_pixels import load_pydicom
+
+load_pydicom()
+
 from pacstream import logs
 from pacstream.errors import InputError
 from pacstream.settings import PREFIX, load_settings
