@@ -11,7 +11,7 @@ from pynetdicom import evt
 
 from pacstream.archive import Archive
 from pacstream.errors import RetryLaterError
-from pacstream.receiving.commit import Publish
+from pacstream.receiving.commit import NotDurableError, Publish
 from pacstream.receiving.deposit import Deposit
 from pacstream.receiving.receiver import KEPT_ASIDE, SUCCESS, Receiver
 from pacstream.receiving.reception import OUT_OF_RESOURCES
@@ -52,7 +52,10 @@ class Intake:
 
     def finish(self) -> None:
         """Commit and announce all. Raises RetryLaterError if our own disk or broker refused."""
-        self._deposit.finish()
+        try:
+            self._deposit.finish()
+        except NotDurableError:
+            raise RetryLaterError("instances could not be made durable", code="disk") from None
         if self.statuses[OUT_OF_RESOURCES]:
             raise RetryLaterError("instances could not be written", code="disk")
 

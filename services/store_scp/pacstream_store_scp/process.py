@@ -122,7 +122,8 @@ class StoreScp:
 
     @property
     def is_alive(self) -> bool:
-        """False if the process is of no more use: its committer has died of a bug."""
+        """False if the process is of no more use: the disk fails, or its committer has died of a
+        bug."""
         return self._committer.is_alive()
 
     def stop(self) -> None:
@@ -167,11 +168,11 @@ class StoreScp:
             entry.turned_s = time.monotonic()
 
     def _has_room(self) -> bool:
-        return not self._disk.is_reached()
+        return not (self._committer.has_failed or self._disk.is_reached())
 
     def _hand_over(self, written: WrittenInstance) -> None:
         self._holdings.note(written.series_uid, written.sop_instance_uid)
-        self._handovers.put(written, timeout=HOLD_S)
+        self._committer.take(written, HOLD_S)
 
     def _listen(self, siblings: set[int]) -> SharedPortServer:
         settings, place = self._settings, self._place

@@ -31,6 +31,11 @@ NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 Publish = Callable[[Message], None]
 
 
+class NotDurableError(OSError):
+    """A folder's names could not be flushed: the kernel tells it once, and a second flush would
+    succeed whether or not anything has reached the disk. Whoever gets this has to begin anew."""
+
+
 class Committer(threading.Thread):
     """Empties `handovers` for as long as the process runs, one group after the other.
 
@@ -40,6 +45,11 @@ class Committer(threading.Thread):
     instance goes when it is announced: by what is left the next process knows what was not.
     `at_once`: senders wait for the commit, so it does not wait `delay_s` for more instances; the
     announcement does.
+
+    It ends when the disk does not keep names (`NotDurableError`, or any other OSError that is not
+    about one instance). Then it `has_failed`: senders that wait are told that their instance is
+    lost, nothing more is taken, and the process has to end. The whole files under their temporary
+    names are what the next process begins with.
     """
 
     def __init__(
@@ -65,10 +75,39 @@ class Committer(threading.Thread):
         self._due = 0.0
         self._stopping = threading.Event()
         self._giving_up = threading.Event()
+        self._ended = threading.Event()
         self.broker_reached = False
+        self.has_failed = False
         self.unannounced = 0
 
+    def take(self, written: WrittenInstance, timeout_s: float) -> None:
+        """Queue an instance for the next group. Raises queue.Full if there is no place for it in
+        time, NotDurableError after the end."""
+        if self._ended.is_set():
+            raise NotDurableError(errno.EIO, "the committer has ended")
+        self._handovers.put(written, timeout=timeout_s)
+        if self._ended.is_set():
+            self._give_up_queue()
+
     def run(self) -> None:
+        try:
+            self._work()
+        except OSError as error:
+            self.has_failed = True
+            reason = errno.errorcode.get(error.errno or 0, "io_error")
+            logs.event(log, "the disk keeps no names, giving up", logging.ERROR, reason=reason)
+        finally:
+            self._ended.set()
+            self._give_up_queue()
+
+    def _give_up_queue(self) -> None:
+        while True:
+            try:
+                _settle(self._handovers.get_nowait(), "lost")
+            except queue.Empty:
+                return
+
+    def _work(self) -> None:
         self._confirmed(self._connect)
         while True:
             group = self._gather()
@@ -89,7 +128,7 @@ class Committer(threading.Thread):
         self.join(grace_s)
         self._giving_up.set()
         self.join(grace_s)
-        return not self.is_alive() and self.unannounced == 0
+        return not self.is_alive() and not self.has_failed and self.unannounced == 0
 
     def _gather(self) -> list[WrittenInstance]:
         wait_s = max(0.0, self._due - time.monotonic()) if self._committed else POLL_S
@@ -144,12 +183,23 @@ def commit(archive: Archive, group: list[WrittenInstance]) -> list[WrittenInstan
 
     Instances that the disk refuses now are left out: the sender's success was too early for them
     (unless it waits for the settlement), and the ledger asks for them again. The temporary names
-    stay until `forget`.
+    stay until `forget`. Raises NotDurableError if the names of a series can't be made durable; all
+    of the group is settled then.
     """
     named = [written for written in _flush(group) if _named(archive, written)]
-    gone = {uid for uid in {written.series_uid for written in named} if not _flushed(archive, uid)}
+    gone: set[str] = set()
+    failure: NotDurableError | None = None
+    for series_uid in {written.series_uid for written in named}:
+        try:
+            if not _flushed(archive, series_uid):
+                gone.add(series_uid)
+        except OSError as error:
+            gone.add(series_uid)
+            failure = NotDurableError(error.errno, "a folder can't be flushed")
     for written in named:
         _settle(written, "lost" if written.series_uid in gone else "kept")
+    if failure is not None:
+        raise failure
     return [written for written in named if written.series_uid not in gone]
 
 

@@ -38,6 +38,7 @@ class Deposit:
         self._unannounced: list[InstancesReceived] = []
 
     def hand_over(self, written: WrittenInstance) -> None:
+        """Raises NotDurableError for a disk that fails."""
         if not self._group:
             self._since = self._clock()
         self._group.append(written)
@@ -51,16 +52,19 @@ class Deposit:
                 return
 
     def finish(self) -> None:
-        """Commit and announce the rest. Raises as the broker's publish does."""
+        """Commit and announce the rest. Raises as the broker's publish does, or
+        NotDurableError."""
         self._commit()
         self._announce()
 
     def _commit(self) -> None:
         group, self._group = self._group, []
-        committed = commit(self._archive, group)
+        try:
+            committed = commit(self._archive, group)
+        finally:
+            # after a crash, or a disk that fails, the whole request is made again
+            forget(group)
         self._unannounced += facts_of(self._archive, committed)
-        # after a crash the whole request is made again
-        forget(committed)
 
     def _announce(self) -> None:
         while self._unannounced:
