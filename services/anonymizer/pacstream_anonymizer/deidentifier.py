@@ -218,7 +218,7 @@ class Release:
         with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content, contextlib.ExitStack() as held:
             original = read_original(content, self.parsed)
             identity = triage.identity_of(original.elements)
-            triage.check_identity(identity, self.series, expected, original.meta.sop_instance_uid)
+            triage.check_identity(identity, self.series, expected)
             triage.check_admitted(self.profile, original.elements, identity.sop_class_uid)
             option = option_for(identity.sop_class_uid, self.profile)
             blackout = blackout_of(

@@ -31,6 +31,8 @@ DEVICE_WORD = re.compile(
 )
 """Kernels (H30s), factors (p2), dimensions (3D, 2x2x2): too short to be anybody's number."""
 EDGES = " _-+/.,*:"
+SIGNS = re.compile(r"[ -<>-~]*")
+"""What may stand around words of which none was dropped."""
 SHAPES = (NUMBER, WITH_UNIT, B_VALUE, DEVICE_WORD)
 SIDES = frozenset("lrw")
 """Left, right, with: say so beside known words. Beside a name they are its initials."""
@@ -96,7 +98,9 @@ def _value(text: str, own: frozenset[str]) -> str:
         kept.append(
             (between, word, word.lower() in SIDES or (bool(word) and not _has_letter(word)))
         )
-    return _joined(_without_chains(kept))
+    parts = _without_chains(kept)
+    whole = bool(kept) and len(parts) == len(kept) and SIGNS.fullmatch(RUN.sub("", text))
+    return text.strip() if whole else _joined(parts)
 
 
 def _has_letter(word: str) -> bool:

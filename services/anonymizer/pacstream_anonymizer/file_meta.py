@@ -21,7 +21,6 @@ class FileMeta:
     """What group 2 says, and where the data set starts."""
 
     transfer_syntax: str
-    sop_instance_uid: str
     end: int
 
 
@@ -34,7 +33,7 @@ def read_file_meta(content: Content, size: int) -> FileMeta:
     transfer_syntax = uid_text(value_of(elements, 0x00020010))
     if not transfer_syntax:
         raise Refusal("unreadable")
-    return FileMeta(transfer_syntax, uid_text(value_of(elements, 0x00020003)), end)
+    return FileMeta(transfer_syntax, end)
 
 
 def write_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> bytes:

@@ -101,7 +101,7 @@ def identity_of(elements: list[Element]) -> Identity:
     )
 
 
-def check_identity(identity: Identity, series: Wanted, expected: str, meta_uid: str) -> None:
+def check_identity(identity: Identity, series: Wanted, expected: str) -> None:
     """Refusal unless the instance is the one that was asked for. `expected` is the SOP Instance UID
     that the message names, empty if there is no message."""
     if (
@@ -109,7 +109,6 @@ def check_identity(identity: Identity, series: Wanted, expected: str, meta_uid: 
         or identity.study_uid != series.study_uid
         or identity.series_uid != series.series_uid
         or identity.sop_instance_uid not in (expected or identity.sop_instance_uid,)
-        or identity.sop_instance_uid not in (meta_uid or identity.sop_instance_uid,)
     ):
         raise Refusal("uid_mismatch")
     wanted = series.patient_id.strip()

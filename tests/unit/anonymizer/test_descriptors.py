@@ -25,6 +25,10 @@ from pacstream_anonymizer.descriptors import cleaned, known_words
         "MRI BRAIN W/O CONTRAST",
         "CT chest w/ contrast",
         "Gadolinium 15 ml",
+        "ABDOMEN^ROUTINE",
+        "MR Brain (T1, T2 & FLAIR)",
+        "R MLO",
+        "OMNIPAQUE 350",
     ],
 )
 def test_an_ordinary_description_stays_as_it_is(text: str) -> None:
@@ -45,7 +49,7 @@ def test_an_ordinary_description_stays_as_it_is(text: str) -> None:
         ("1.2.840.99.3 brain", "brain"),
         ("tumour of Quixotesson", "tumour"),
         ("for Doctorow: knee", "knee"),
-        ("ABDOMEN^ROUTINE", "ABDOMEN ROUTINE"),
+        ("ABDOMEN^Quixotesson", "ABDOMEN"),
         ("Quixotesson", ""),
         ("HU/101 A", ""),
         ("12345678", ""),

@@ -6,11 +6,20 @@ import datetime
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from pacstream import IMPLEMENTATION_UID
-from tests.unit.anonymizer.instances import INSTANCE, KEY, an_instance, released, released_path
+from pacstream_anonymizer.deidentifier import Released, deidentify_instance
+from tests.unit.anonymizer.instances import (
+    INSTANCE,
+    KEY,
+    an_instance,
+    order_for,
+    released,
+    released_path,
+    saved,
+)
 
 SYNTAXES = ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, ExplicitVRBigEndian]
 
@@ -240,6 +249,18 @@ def test_file_meta_and_preamble_are_new(tmp_path: Path) -> None:
     assert data_set.file_meta.MediaStorageSOPInstanceUID == data_set.SOPInstanceUID
     assert data_set.file_meta.ImplementationClassUID == IMPLEMENTATION_UID
     assert "SourceApplicationEntityTitle" not in data_set.file_meta
+
+
+def test_a_file_meta_out_of_step_is_put_right(tmp_path: Path) -> None:
+    given = an_instance()
+    source = saved(given, tmp_path / "source.dcm")
+    source.write_bytes(source.read_bytes().replace(INSTANCE.encode(), b"1.2.826.0.1.77.1.2.9", 1))
+    assert dcmread(source).file_meta.MediaStorageSOPInstanceUID != INSTANCE
+    result = deidentify_instance(source, order_for(given), KEY, tmp_path / "out")
+    assert isinstance(result, Released)
+    data_set = dcmread(result.path)
+    assert data_set.file_meta.MediaStorageSOPInstanceUID == data_set.SOPInstanceUID
+    assert data_set.SOPInstanceUID == KEY.uid(INSTANCE)
 
 
 def test_the_file_says_what_was_done(tmp_path: Path) -> None:
