@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 View = dict[str, Any]
 
+ADDED: View = {"afterwards": []}
+"""What a ledger of the previous version, as it answers in a roll-out, does not tell of a batch."""
+
 RESTART_PATIENCE = 60
 """Seconds for which a watch bears a ledger that does not answer: a restart takes less than ten."""
 
@@ -92,7 +95,7 @@ class LedgerClient:
         answer: View | None = self._get(path)
         if answer is None:
             raise InputError("the ledger knows no such batch; `pacstream status` lists them")
-        return answer
+        return {**ADDED, **answer}
 
     def _get(self, path: str) -> Any:
         response = self._ask("GET", path)

@@ -88,6 +88,17 @@ class Cluster:
     def deployments(self) -> list[str]:
         return [one["metadata"]["name"] for one in self.get("deployments")["items"]]
 
+    def set_version(self, services: Sequence[str], tag: str) -> None:
+        """Begin a roll-out to the images of that tag."""
+        for name in services:
+            self.kubectl("set", "image", f"deploy/{name}", f"service=pacstream/{name}:{tag}")
+
+    def versions(self) -> set[str]:
+        """Tags of the images of all services that are running and ready."""
+        pods = [pod for name in self.deployments() for pod in self.pods(name)]
+        ready = [one for pod in pods for one in pod["status"].get("containerStatuses", ())]
+        return {one["image"].rpartition(":")[2] for one in ready if one["ready"]}
+
     def pods(self, service: str) -> list[dict[str, Any]]:
         """Those that are not on their way out."""
         found = self.get("pods", "-l", f"app.kubernetes.io/name={service}")["items"]

@@ -16,7 +16,8 @@ SERVICES = (
     "query", "retrieve", "store_scp", "anonymizer", "converter", "exporter", "ledger", "cli",
 )  # fmt: skip
 UPSTREAM = ("rabbitmq:4.0-management", "orthancteam/orthanc:latest")
-TAG = "trial"
+TAG, PREVIOUS = "trial", "previous"
+GOLDEN_BEFORE = "tests/unit/golden/messages-previous.json"
 
 
 class Rig:
@@ -51,6 +52,19 @@ class Rig:
         for name in (*map(image, SERVICES), *UPSTREAM):
             self.run("kube.sh", "load", name)
 
+    def build_previous(self, commit: str) -> None:
+        """The services' images of an earlier commit of this repository, in the cluster as
+        `pacstream/...:previous`."""
+        environment = self.run("engine.sh", "env").strip()
+        for service in SERVICES:
+            if service == "cli":
+                continue
+            name = image(service, PREVIOUS)
+            options = f"-q --build-arg SERVICE={service} --build-arg REVISION={commit}"
+            build = f"git archive {commit} | docker build {options} -t {name} -"
+            run(["bash", "-o", "pipefail", "-c", f"{environment} && {build}"])
+            self.run("kube.sh", "load", name)
+
     def faults(self, *paths: Path) -> str:
         """What the strict check of manifests says against them."""
         command = [str(self._folder / "kube-validate"), *map(str, paths)]
@@ -58,8 +72,16 @@ class Rig:
         return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def image(service: str) -> str:
-    return f"pacstream/{service.replace('_', '-')}:{TAG}"
+def image(service: str, tag: str = TAG) -> str:
+    return f"pacstream/{service.replace('_', '-')}:{tag}"
+
+
+def previous_commit() -> str:
+    """K8S_PREVIOUS, else the commit at which what tests/unit/test_compatibility.py calls the
+    previous version was this one; empty in a copy without history."""
+    command = ["git", "log", "-1", "--format=%H", "--", GOLDEN_BEFORE]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    return os.environ.get("K8S_PREVIOUS") or done.stdout.strip()
 
 
 def run(command: Sequence[str], given: str | None = None, timeout_s: float = 900) -> str:

@@ -1,26 +1,34 @@
 """Two versions side by side, as in a roll-out: messages and queues of the previous one still hold.
 
 `golden/*-previous.json` is what the version before wrote and declared; `tests.record_previous` puts
-this version there at a release.
+this version there at a release. `views-previous.json` is what its ledger told of a batch.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pacstream.messages import MESSAGES
 from pacstream.settings import Settings
 from pacstream.topology import queues
+from pacstream_cli.client import ADDED, LedgerClient
+from pacstream_cli.reporting import exit_code, print_report, report_csv, status_table, watch
 from tests.record_previous import record
 
 GOLDEN = Path(__file__).parent / "golden"
 BEFORE: dict[str, dict[str, Any]] = json.loads((GOLDEN / "messages-previous.json").read_text())
 NOW: dict[str, dict[str, Any]] = json.loads((GOLDEN / "messages.json").read_text())
 QUEUES: dict[str, dict[str, Any]] = json.loads((GOLDEN / "queues-previous.json").read_text())
+VIEWS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "views-previous.json").read_text())
 
 
 def lost(before: object, now: object, place: str = "") -> list[str]:
@@ -84,3 +92,36 @@ def test_a_release_records_itself_as_the_previous_version(tmp_path: Path) -> Non
     recorded = json.loads((tmp_path / "queues-previous.json").read_text())
     assert set(QUEUES) <= set(recorded)
     assert all(recorded[name]["arguments"] == one["arguments"] for name, one in QUEUES.items())
+
+
+@pytest.fixture
+def previous_ledger() -> Iterator[LedgerClient]:
+    """A ledger that answers as the previous version's did."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            view = VIEWS["report" if self.path.endswith("/report") else "status"]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(view).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield LedgerClient(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+
+
+def test_the_command_line_reads_a_ledger_of_the_previous_version(
+    previous_ledger: LedgerClient,
+) -> None:
+    assert not set(ADDED) & {*VIEWS["status"], *VIEWS["report"]}
+    console = Console(file=io.StringIO(), width=200)
+    done = watch(previous_ledger, "b", console)
+    console.print(status_table([done]))
+    report = previous_ledger.report("b")
+    print_report(report, console)
+    assert exit_code(done) == exit_code(report) == 0
+    assert "series ended 16/16" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert len(report_csv(report).splitlines()) > 1
