@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -21,6 +22,12 @@ STOP_S = 30.0
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time of these processes and all their children, dead or alive."""
     return sum(_times(process) for pid in pids for process in _tree(pid))
+
+
+def ended_children_cpu() -> float:
+    """User and system time of all processes that this one has started and waited for."""
+    times = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return times.ru_utime + times.ru_stime
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from bench.images import Modality, WrittenSeries, write_series
 from bench.line import Broker, BusEar
+from bench.processes import ended_children_cpu
 from bench.profiles import make_picture, recorded
 from bench.receivers import (
     FolderReceiver,
     OrthancReceiver,
     OurReceiver,
     Receiver,
+    SinkReceiver,
     started,
 )
 from bench.rounds import (
@@ -41,6 +44,7 @@ BYTES = "storescp +B -pdu 131072"
 ORTHANC, PYNETDICOM = "Orthanc", "pynetdicom storescp"
 OURS, DURABLE, TWO = "pacstream", "pacstream, durable_ack", "pacstream, 2 workers"
 UNANNOUNCED = "pacstream, no events"
+SINK = "a sink: storescp +B --ignore"
 
 SENDERS = ("storescu", "dcmsend", "c-move")
 ASSOCIATIONS = (1, 4)
@@ -66,6 +70,8 @@ class Job:
     sender: str
     command: Commands
     associations: int
+    senders_cpu: dict[str, list[float]] = field(default_factory=dict)
+    """CPU seconds of the senders' processes by receiver, in the order of the runs."""
 
     @property
     def title(self) -> str:
@@ -75,8 +81,9 @@ class Job:
 
     def run(self, receiver: Receiver) -> Taken:
         receiver.expect(self.series)
-        before = receiver.cpu()
+        before, others = receiver.cpu(), ended_children_cpu()
         seconds = send(self.command, receiver, self.series, self.associations)
+        self.senders_cpu.setdefault(receiver.name, []).append(ended_children_cpu() - others)
         receiver.settle(self.series)
         return Taken(seconds, receiver.cpu() - before)
 
@@ -91,6 +98,9 @@ def receivers(folder: Path, amqp_url: str, ear: BusEar[InstancesReceived]) -> li
         FolderReceiver(SHIPPED, "SHIPPED", folder, dcmtk),
         FolderReceiver(
             BYTES, "BYTES", folder, [*dcmtk, "+B", "-pdu", "131072"], nodelay=True
+        ),
+        SinkReceiver(
+            SINK, "SINK", folder, [*dcmtk, "+B", "--ignore", "-pdu", "131072"], nodelay=True
         ),
         OrthancReceiver(ORTHANC, "ORTHANC_SCP", folder, (SCU, "ORTHANC")),
         FolderReceiver(PYNETDICOM, "PYNETDICOM", folder, pynetdicom),
@@ -150,7 +160,31 @@ def judge(measured: Sequence[tuple[Job, Sequence[Contender]]]) -> bool:
     all_jobs = [field for _, field in measured]
     with_four = [field for job, field in measured if job.associations == SENDERS_OF_FOUR]
     met = print_goals(all_jobs, GOALS)
+    print_bound([(job, field) for job, field in measured if job.associations == SENDERS_OF_FOUR])
     return print_goals(with_four, GOALS_WITH_FOUR) and met
+
+
+def print_bound(with_four: Sequence[tuple[Job, Sequence[Contender]]]) -> None:
+    """What the goal for two workers can come to on these cores, which the senders share."""
+    ratios = [
+        ratio for _, ran in with_four if (ratio := Goal(SINK, STORESCP, 1.0).ratio(ran)) is not None
+    ]
+    if not ratios:
+        return
+    CONSOLE.print(
+        f"bound: the senders into a sink that only answers reach "
+        f"{statistics.geometric_mean(ratios):.2f}x the wall rate of {STORESCP} "
+        f"({min(ratios):.2f}-{max(ratios):.2f} over {len(ratios)} jobs with four associations)"
+    )
+    for job, ran in with_four:
+        for one in ran:
+            if one.name in (SINK, STORESCP, TWO) and job.sender != "c-move":
+                sending = statistics.median(job.senders_cpu[one.name])
+                CONSOLE.print(
+                    f"  {job.title}, {one.name}: wall {one.median:.2f} s, CPU of the senders "
+                    f"{sending:.2f} s, of the receiver {one.median_of('cpu'):.2f} s",
+                    style="dim",
+                )
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -108,6 +108,16 @@ class FolderReceiver(Receiver):
         return _count(self._out)
 
 
+class SinkReceiver(FolderReceiver):
+    """Takes and answers everything, and keeps nothing: what the senders can do at most."""
+
+    def settle(self, series: Sequence[WrittenSeries]) -> None:
+        """The senders have their answers; there is nothing to look at."""
+        if self.stored()[0]:
+            raise BenchError(f"{self.name}: it keeps files")
+        time.sleep(QUIET_S)
+
+
 class OrthancReceiver(Receiver):
     def __init__(self, name: str, aet: str, folder: Path, senders: Sequence[str]) -> None:
         super().__init__(name, aet, folder)
