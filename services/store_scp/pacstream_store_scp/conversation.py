@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -65,7 +65,7 @@ class Conversation:
         self._begin = begin
         self._commitment = commitment
         self._titles = Titles("", "")
-        self._contexts: dict[int, tuple[str, str]] = {}
+        self._contexts: Mapping[int, tuple[str, str]] = {}
         self._maximum_pdu = 0
         self._lock = threading.Lock()
         self._idle_since: float | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 from pydicom.uid import UID
@@ -34,6 +35,9 @@ PLAIN_SYNTAXES = ["1.2.840.10008.1.2.1", IMPLICIT_LITTLE, "1.2.840.10008.1.2.2"]
 """Not deflated: the length of what is received would not limit what it becomes."""
 ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
 """Results of a context (PS3.8 table 9-18)."""
+
+REMEMBERED, REMEMBERED_BYTES = 16, 1 << 16
+"""Requests that are known again, and the longest of them."""
 
 Roles = dict[UID, tuple[bool | None, bool | None]]
 """SCU and SCP role that the requestor proposes, by SOP class (PS3.7 section D.3.3.4)."""
@@ -81,7 +85,7 @@ class Accepted:
     """The A-ASSOCIATE-AC, and abstract and transfer syntax of each accepted context."""
 
     pdu: bytes
-    contexts: dict[int, tuple[str, str]]
+    contexts: Mapping[int, tuple[str, str]]
     calling_aet: str
     maximum_pdu: int = field(default=0)
     """Longest P-DATA-TF PDU that the peer takes, in bytes; 0: no limit."""
@@ -89,7 +93,17 @@ class Accepted:
 
 
 def negotiate(request: bytes, policy: Policy) -> Accepted:
-    """Raises RejectedAssociation, and ViolationError if it is no A-ASSOCIATE-RQ."""
+    """Raises RejectedAssociation, and ViolationError if it is no A-ASSOCIATE-RQ.
+
+    A PACS proposes the same in every association, and may open one for each instance: to work it
+    out takes longer than to store a small one.
+    """
+    if len(request) > REMEMBERED_BYTES:
+        return _negotiated(request, policy)
+    return _remembered(request, policy)
+
+
+def _negotiated(request: bytes, policy: Policy) -> Accepted:
     asked = _decoded(request)
     if asked.application_context_name != APPLICATION_CONTEXT_NAME:
         raise RejectedAssociation(RejectedAssociation.APPLICATION_CONTEXT)
@@ -116,6 +130,9 @@ def negotiate(request: bytes, policy: Policy) -> Accepted:
     answer = _answer(asked, contexts, [*role_answers, *extended], policy)
     calling, called = asked.calling_ae_title.strip(), asked.called_ae_title.strip()
     return Accepted(answer, accepted, calling, limits[0] if limits else 0, called)
+
+
+_remembered = lru_cache(maxsize=REMEMBERED)(_negotiated)
 
 
 def _decoded(request: bytes) -> Any:
