@@ -155,7 +155,7 @@ def _contents(manifest: Manifest) -> str:
 def _arguments(queries: Path, config: Path, out: Path) -> list[str]:
     return [
         *("run", "--queryfile", str(queries), "--config", str(config)),
-        *("--save", "--info", "--anonymize", "--project", "demo", "--convert"),
+        *("--save", "--info", "--anonymize", "--project", "demo", "--convert", "--bids"),
         *("--out_directory", str(out)),
     ]
 

@@ -58,6 +58,7 @@ def prepare(root: Path, data: Path, how: str, rules: Path | None, profile: Profi
 def make_dataset(wish: BidsWish, outcomes: Sequence[Outcome]) -> Result:
     """Raises as `build_tree` does."""
     series = [_series(wish, one) for one in outcomes if one.conversion.volumes]
+    withheld = {_name(one) for one in outcomes if one.conversion.state == "withheld"}
     console = Console(stderr=True)
     columns = (TextColumn("BIDS"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -75,9 +76,15 @@ def make_dataset(wish: BidsWish, outcomes: Sequence[Outcome]) -> Result:
             series,
             wish.root,
             wish.rules,
+            withheld=withheld,
             today=datetime.date.today().isoformat(),
             progress=lambda done, total: bar.update(images, completed=done, total=total),
         )
+
+
+def _name(outcome: Outcome) -> str:
+    """`<patient>/<study>/<series>`."""
+    return "/".join(outcome.files.stem.parts[-3:])
 
 
 def _series(wish: BidsWish, outcome: Outcome) -> ConvertedSeries:
@@ -85,9 +92,8 @@ def _series(wish: BidsWish, outcome: Outcome) -> ConvertedSeries:
     files = outcome.files
     originals = [path for path in files.instances.values() if path not in outcome.left_out]
     days, session = _dates(files.key, wish.profile, outcome, originals)
-    patient, study, series = files.stem.parts[-3:]
     return ConvertedSeries(
-        name=f"{patient}/{study}/{series}",
+        name=_name(outcome),
         images=tuple(volume.image for volume in outcome.conversion.volumes),
         originals=tuple(originals),
         shift_days=days,

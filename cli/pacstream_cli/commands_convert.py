@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -72,6 +73,7 @@ class Wish:
     jobs: int
     time_limit_s: float
     bids: BidsWish | None = None
+    deface: bool = False
 
     @property
     def job(self) -> str:
@@ -159,6 +161,12 @@ class Result:
     metavar="FILE",
     help="rules of your own for names in the data set (docs/bids.md); implies --bids",
 )
+@click.option(
+    "--deface",
+    is_flag=True,
+    help="take the face off volumes of heads; what may be a head and can't be defaced is withheld "
+    "(extra `deface`)",
+)
 @click.option("--json", "as_json", is_flag=True, help="the summary as JSON")
 def convert(as_json: bool, **typed: Any) -> None:
     """Convert the DICOM series of a FOLDER of any shape to NIfTI that names nobody.
@@ -186,8 +194,11 @@ def prepare(
     time_limit: float,
     bids: str = "",
     bids_rules: Path | None = None,
+    deface: bool = False,
 ) -> Wish:
     """All that can be checked before a file is looked at. Raises InputError."""
+    if deface:
+        _check_deface(bids)
     settings = load_settings()
     zone = (data or settings.data).resolve()
     source, out = source.resolve(), out.resolve()
@@ -210,7 +221,16 @@ def prepare(
         count,
         time_limit or settings.dcm2niix_timeout_s,
         dataset,
+        deface,
     )
+
+
+def _check_deface(bids: str) -> None:
+    """Raises InputError if it can't be done, or if a tool would convert the faces once more."""
+    if importlib.util.find_spec("SimpleITK") is None:
+        raise InputError("--deface needs an extra: pip install 'pacstream[deface]'")
+    if bids not in ("", bids_stage.RULES):
+        raise InputError(f"--deface: not with --bids {bids}, which converts the originals anew")
 
 
 def _job_count(text: str) -> int:
@@ -282,7 +302,8 @@ def _planned(wish: Wish, book: Book) -> Found:
     found = find_series(inventory, wish.source, wish.out, key, names)
     project = Shelf(wish.data).project(wish.project)
     limits = limits_of(wish.data, wish.project, project.profile if project else "")
-    return replace(found, series=[replace(one, limits=limits) for one in found.series])
+    series = [replace(one, limits=limits, deface=wish.deface) for one in found.series]
+    return replace(found, series=series)
 
 
 def _converted(wish: Wish, found: Found) -> list[Outcome]:

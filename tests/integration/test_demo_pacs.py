@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydicom import dcmread
 
 from demo import data
@@ -21,6 +23,8 @@ from demo.pacs import (
     free_port,
 )
 from demo.run import MARKER, run_demo
+from pacstream_cli.commands_convert import convert
+from tests.unit.converter.bids.validator import errors_in
 
 pytestmark = pytest.mark.pacs
 
@@ -30,6 +34,7 @@ EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 STAND_IN = """
 import json, pathlib, sys
 given = dict(zip(sys.argv, sys.argv[1:]))
+assert {"--anonymize", "--convert", "--bids"} <= set(sys.argv)
 config = json.loads(pathlib.Path(given["--config"]).read_text())
 out = pathlib.Path(given["--out_directory"]) / "sub-1"
 out.mkdir()
@@ -146,6 +151,21 @@ def test_a_server_that_ends_early_is_reported_with_its_log(tmp_path: Path) -> No
         second.port = first.port
         with pytest.raises(PacsFailedError, match="DICOM"):
             second.start()
+
+
+def test_all_of_the_demo_s_images_become_a_valid_data_set(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    source, out = manifest.paths[0].parents[1], tmp_path / "out"
+    words = [source, "-o", out, "--data", tmp_path / "zone", "--bids", "--json", "--jobs", "2"]
+    result = CliRunner().invoke(convert, [str(word) for word in words])
+    told = json.loads(result.stdout)["bids"]
+    assert errors_in(out) == []
+    assert told["whole"] and told["states"]["bids"] >= 10
+    placed = [path for place in ("sub-*", "sourcedata/unmatched/sub-*") for path in out.glob(place)]
+    assert told["images"] == sum(len([*path.rglob("*.nii.gz")]) for path in placed)
+    names = " ".join(str(path.relative_to(out)) for path in out.rglob("*"))
+    assert not [one for one in manifest.identifiers if one in names]
 
 
 def test_the_demo_runs_its_command_with_a_pacs_and_ends_with_its_exit_code(

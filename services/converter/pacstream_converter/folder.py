@@ -36,6 +36,7 @@ class FolderSeries:
     stem: Path
     key: ProjectKey
     limits: Limits = NO_LIMITS
+    deface: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,14 @@ def convert_one(files: FolderSeries, run: Path, converter: Dcm2niix) -> Outcome:
 def _converted(files: FolderSeries, run: Path, converter: Dcm2niix) -> Outcome:
     originals = read_originals(files.instances.values())
     inputs = _fingerprint(files)
-    wanted = SeriesFiles(originals, files.series, files.stem, limits=files.limits, inputs=inputs)
+    wanted = SeriesFiles(
+        originals,
+        files.series,
+        files.stem,
+        limits=files.limits,
+        inputs=inputs,
+        deface=files.deface,
+    )
     known = finished(files.stem, inputs)
     conversion = known or convert(wanted, run, converter)
     return Outcome(files, conversion, known is not None, left_out(wanted))
@@ -124,6 +132,8 @@ def _converted(files: FolderSeries, run: Path, converter: Dcm2niix) -> Outcome:
 def _fingerprint(files: FolderSeries) -> str:
     """Changes with the originals and with how they are converted; keyed, for a release has it."""
     told = [f"{ARGUMENTS} {version()} {files.limits}"]
+    if files.deface:
+        told.append("deface")
     for uid, path in sorted(files.instances.items()):
         status = path.stat()
         told.append(f"{uid} {status.st_size} {status.st_mtime_ns}")

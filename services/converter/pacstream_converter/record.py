@@ -128,7 +128,8 @@ def _volume(told: dict[str, Any], stem: Path) -> Volume:
 
 
 def remove_former(conversion: Conversion, stem: Path) -> None:
-    """Remove products that an earlier conversion had and this one has not. Raises OSError."""
+    """Remove products that an earlier conversion had and this one has not, with the record if this
+    one has none. Raises OSError."""
     try:
         told = json.loads(record_of(stem).read_text("utf-8"))
         names = {one["name"] for product in told["products"] for one in product["files"].values()}
@@ -137,6 +138,8 @@ def remove_former(conversion: Conversion, stem: Path) -> None:
     for name in names - {path.name for path in conversion.products}:
         if name.startswith(stem.name) and Path(name).name == name:
             stem.with_name(name).unlink(missing_ok=True)
+    if not conversion.volumes:
+        record_of(stem).unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:

@@ -14,6 +14,8 @@ from pacstream.results import output_errors
 from pacstream_converter.cleaner import CleanImage, clean_image
 from pacstream_converter.contact_sheet import contact_sheet
 from pacstream_converter.dcm2niix import Dcm2niix, Verdict
+from pacstream_converter.deface.face import deface, marked
+from pacstream_converter.deface.registration import FaceError
 from pacstream_converter.identifiers import Identifiers, identifiers_of
 from pacstream_converter.limits import NO_LIMITS, Limits
 from pacstream_converter.originals import Original
@@ -33,7 +35,7 @@ class SeriesFiles:
 
     `originals` are all of its instances. Products are called like `stem` with a suffix. `series`
     holds what identifies it: that may not be in a `release`. `limits` are those of its profile;
-    `inputs` goes into the record.
+    `inputs` goes into the record. `deface`: no volume goes out with a face.
     """
 
     originals: Sequence[Original]
@@ -42,6 +44,7 @@ class SeriesFiles:
     release: bool = True
     limits: Limits = NO_LIMITS
     inputs: str = ""
+    deface: bool = False
 
 
 def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
@@ -54,7 +57,7 @@ def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
     images = [one for one in files.originals if one.slices and not _kept_out(one, files)]
     counts = _counts(files, images)
     if not images:
-        return _without_images(files, counts)
+        return _withdrawn(_without_images(files, counts), files.stem)
     with workspace(run) as work:
         verdict, outputs = converter.convert(_linked(images, work / "in"), work)
         counts = replace(counts, slices_missing=verdict.missing)
@@ -62,7 +65,10 @@ def convert(files: SeriesFiles, run: Path, converter: Dcm2niix) -> Conversion:
             return Conversion(verdict.state, verdict.reason, counts)
         outputs = [one for one in outputs if not (files.release and is_overlay(one))]
         identifiers = _identifiers(files)
-        cleaned = [_clean(output, identifiers) for output in outputs]
+        try:
+            cleaned = [_clean(output, identifiers, files.deface) for output in outputs]
+        except FaceError as error:
+            return _withdrawn(Conversion("withheld", error.code, counts), files.stem)
         volumes = write_products(cleaned, volume_names(outputs), files.stem)
     counts = replace(counts, converted=len(images), slices_converted=slices_converted(cleaned))
     verdict = _reconciled(verdict, counts)
@@ -81,11 +87,23 @@ def _identifiers(files: SeriesFiles) -> Identifiers | None:
         raise RetryLaterError("an original can't be read", code="disk") from None
 
 
-def _clean(output: Path, identifiers: Identifiers | None) -> CleanImage:
-    """With a picture of it."""
+def _clean(output: Path, identifiers: Identifiers | None, is_defaced: bool) -> CleanImage:
+    """With pictures of it: what is told and shown is told of and shown after the face is off."""
+    found = deface(output) if is_defaced else None
     image = clean_image(output, identifiers)
-    picture = {".png": contact_sheet(output)}
-    return replace(image, companions={**image.companions, **picture})
+    companions = {**image.companions, ".png": contact_sheet(output)}
+    if found:
+        companions[".json"] = marked(image.companions.get(".json", b"{}"))
+        companions[".deface.png"] = found.picture
+    return replace(image, companions=companions)
+
+
+def _withdrawn(conversion: Conversion, stem: Path) -> Conversion:
+    """What an earlier conversion has given away and this one withholds is taken back."""
+    if conversion.state == "withheld":
+        with output_errors():
+            remove_former(conversion, stem)
+    return conversion
 
 
 def left_out(files: SeriesFiles) -> dict[Path, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,34 @@ def test_a_folder_with_other_things_is_refused(folder: Path) -> None:
     (folder / "out" / "thesis.doc").write_text("chapter 1")
     assert "neither empty nor a data set" in refused(folder, "--bids")
     assert [path.name for path in (folder / "out").iterdir()] == ["thesis.doc"]
+
+
+def add_knee(folder: Path) -> None:
+    told = {"BodyPartExamined": "KNEE", "StudyDescription": "", "SeriesNumber": 50}
+    for ds in replace(scanner.MPRAGE, number=50, description="t1_tse").instances(PATIENT, "1.2.77"):
+        for keyword, value in told.items():
+            setattr(ds, keyword, value)
+        write(ds, folder / "in" / f"{ds.SOPInstanceUID}")
+
+
+def test_what_may_be_a_face_is_withheld_and_taken_back(folder: Path) -> None:
+    add_knee(folder)
+    code, _ = told(folder, "--bids")
+    assert code == 0 and "anat/acq-mprage_T1w.nii.gz" in images(folder / "out")
+    code, summary = told(folder, "--bids", "--deface")
+    assert code == 3
+    assert summary["states"] == {"converted": 1, "withheld": 5}
+    withheld = [one for one in summary["series"] if one["state"] == "withheld"]
+    assert {one["reason"] for one in withheld} == {"deface_small"}
+    assert images(folder / "out") == ["anat/acq-tse_T1w.nii.gz"]
+    kinds = (".nii.gz", ".png", ".bval", ".bvec")
+    left = [path for path in (folder / "out").rglob("*") if path.name.endswith(kinds)]
+    assert len(left) == 3
+    (sidecar,) = (folder / "out").glob("sub-*/ses-*/anat/*.json")
+    assert "Defaced" not in json.loads(sidecar.read_text())
+    assert errors_in(folder / "out") == []
+
+
+def test_a_tool_would_convert_the_faces_once_more(folder: Path) -> None:
+    (folder / "config.json").write_text('{"descriptions": []}')
+    assert "--deface" in refused(folder, "--bids", "dcm2bids:config.json", "--deface")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,16 @@ def age_of(header: Header) -> float | None:
     return int(then[:4]) - int(born[:4]) - (then[4:] < born[4:])
 
 
-def write_scans(root: Path, items: Sequence[Item], book: Mapping[str, Entry]) -> None:
-    """For each session the table of its images: what is there stays, what moved is renamed."""
+def write_scans(
+    root: Path,
+    items: Sequence[Item],
+    book: Mapping[str, Entry],
+    touched: Collection[tuple[str, str]] = (),
+) -> None:
+    """For each session the table of its images: what is there stays, what moved is renamed.
+    `touched` are sessions, by subject, of which images have gone."""
     times: dict[str, dict[str, str]] = defaultdict(dict)
-    folders: set[tuple[str, str]] = set()
+    folders = set(touched)
     for item in items:
         entry = book[item.source]
         folders.add((entry.subject, entry.session))
@@ -141,10 +148,17 @@ def write_scans(root: Path, items: Sequence[Item], book: Mapping[str, Entry]) ->
         rows = {name: row for name, row in rows.items() if name in here[subject, session]}
         if not rows:
             path.unlink(missing_ok=True)
+            _remove_if_empty(path.parent)
             continue
         texts = ([rows[name].get(one, "") for one in columns] for name in sorted(rows))
         write_table(path, columns, texts)
         _write_json_once(root / "scans.json", SCANS)
+
+
+def _remove_if_empty(session: Path) -> None:
+    with contextlib.suppress(OSError):  # something is in it, or it is gone
+        session.rmdir()
+        session.parent.rmdir()
 
 
 def _scan(entry: Entry) -> str:

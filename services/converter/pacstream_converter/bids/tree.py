@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -82,6 +82,7 @@ def build_tree(
     root: Path,
     rules: Sequence[Rule],
     *,
+    withheld: Collection[str] = (),
     title: str = "Images",
     today: str = "",
     progress: Progress = lambda done, total: None,
@@ -90,10 +91,11 @@ def build_tree(
 
     May run again at any time, also with more or fewer series, and after a kill. Raises InputError
     if `root` can't be a data set or another run is at work; RejectedError `output_not_writable`,
-    RetryLaterError `disk`. `today` dates the first entry of CHANGES.
+    RetryLaterError `disk`. `today` dates the first entry of CHANGES. `withheld` are names of series
+    whose products are taken out, if an earlier run has put them there.
     """
     with output_errors(), alone(root):
-        return _Run(root, rules).run(series, title, today, progress)
+        return _Run(root, rules, withheld).run(series, title, today, progress)
 
 
 @contextlib.contextmanager
@@ -123,9 +125,10 @@ def check_root(root: Path) -> None:
 
 
 class _Run:
-    def __init__(self, root: Path, rules: Sequence[Rule]) -> None:
+    def __init__(self, root: Path, rules: Sequence[Rule], withheld: Collection[str]) -> None:
         self._root = root
         self._rules = rules
+        self._withheld = withheld
         self._book = read_book(root)
 
     def run(
@@ -134,6 +137,7 @@ class _Run:
         items, left_out = self._items(series)
         contents = self._clean_contents(items, left_out)
         before = dict(self._book)
+        touched = self._take_out(self._withheld)
         self._book |= {one.item.source: one.entry for one in contents}
         write_book(self._root, self._book)
         progress(0, len(contents))
@@ -141,8 +145,20 @@ class _Run:
             self._write(one)
             progress(number, len(contents))
         self._remove_moved(before)
-        self._write_tables(contents, title, today)
+        self._write_tables(contents, touched, title, today)
         return self._result(contents, left_out)
+
+    def _take_out(self, names: Collection[str]) -> set[tuple[str, str]]:
+        """The sessions, by subject, that images were taken out of."""
+        gone = [entry for source, entry in self._book.items() if _series_of(source, names)]
+        for entry in gone:
+            target = self._root / entry.target
+            for end in EXTENSIONS:
+                target.with_name(f"{target.name}{end}").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others are in the folder, or it is gone
+                target.parent.rmdir()
+            del self._book[entry.source]
+        return {(entry.subject, entry.session) for entry in gone}
 
     def _items(self, series: Sequence[ConvertedSeries]) -> tuple[list[Item], Counter[str]]:
         """Series whose originals or products can't be read are left out, with a reason."""
@@ -193,10 +209,16 @@ class _Run:
                 for end in EXTENSIONS:
                     (self._root / f"{entry.target}{end}").unlink(missing_ok=True)
 
-    def _write_tables(self, contents: Sequence[_Content], title: str, today: str) -> None:
+    def _write_tables(
+        self,
+        contents: Sequence[_Content],
+        touched: Collection[tuple[str, str]],
+        title: str,
+        today: str,
+    ) -> None:
         items = [one.item for one in contents]
         tables.write_participants(self._root, items)
-        tables.write_scans(self._root, items, self._book)
+        tables.write_scans(self._root, items, self._book, touched)
         tables.write_ignored(self._root, self._book.values())
         tables.write_description(self._root, title, today)
 
@@ -218,6 +240,11 @@ class _Run:
             book=self._root / BOOK,
             misfits=sum(bool(entry.missing) for entry in unmatched),
         )
+
+
+def _series_of(source: str, names: Collection[str]) -> bool:
+    """Whether a product is of one of these series: its name, or that and a suffix behind a `-`."""
+    return any(source == name or source.startswith(f"{name}-") for name in names)
 
 
 def _content(item: Item, entry: Entry, additions: Mapping[str, Json]) -> _Content:
