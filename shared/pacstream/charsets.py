@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from pydicom.charset import convert_encodings, decode_bytes
 
 DELIMITERS = {"\\", "\r", "\n", "\t", "\f"}
 
 
+@functools.lru_cache(maxsize=256)
 def encodings_of(character_set: bytes) -> tuple[str, ...]:
     """Python codecs for a (0008,0005) value; none if there is no value or one that is unknown."""
     names = [name.strip(" \0") for name in character_set.decode("latin-1").split("\\")]

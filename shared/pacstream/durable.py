@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +104,7 @@ class FileGroup:
             remove_abandoned(folder)
             self._folders.add(folder)
         while True:
-            path = folder / f"{PREFIX}{uuid.uuid4().hex}{PART_SUFFIX}"
+            path = folder / f"{PREFIX}{os.urandom(16).hex()}{PART_SUFFIX}"
             file = path.open("x+b")
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_nlink:

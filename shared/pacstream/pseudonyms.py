@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import datetime
 import functools
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
@@ -41,11 +40,7 @@ class ProjectKey:
 
     def uid(self, uid: str) -> str:
         """A UID below 2.25 (PS3.5 section B.2) made of a version 8 UUID; at most 44 characters."""
-        digest = self._digest("uid", uid.strip(" \0"))
-        number = int.from_bytes(digest[:16], "big")
-        number = number & ~(0xF << 76) | (0x8 << 76)
-        number = number & ~(0x3 << 62) | (0x2 << 62)
-        return f"2.25.{number}"
+        return _uid(self.secret, uid)
 
     def shift_days(self, patient_id: str, issuer: str = "") -> int:
         """Whole weeks back, so weekdays stay: -7 to -3640 days, one shift for each patient."""
@@ -65,11 +60,24 @@ class ProjectKey:
         return self._digest("value")
 
     def _digest(self, domain: str, *parts: str) -> bytes:
-        mac = hmac.new(self.secret, f"pacstream.{domain}.1".encode(), hashlib.sha256)
-        for part in parts:
-            content = part.encode("utf-8", "surrogatepass")
-            mac.update(len(content).to_bytes(8, "big") + content)
-        return mac.digest()
+        return _digest(self.secret, domain, *parts)
+
+
+def _digest(secret: bytes, domain: str, *parts: str) -> bytes:
+    message = [f"pacstream.{domain}.1".encode()]
+    for part in parts:
+        content = part.encode("utf-8", "surrogatepass")
+        message += len(content).to_bytes(8, "big"), content
+    return hmac.digest(secret, b"".join(message), "sha256")
+
+
+@functools.lru_cache(maxsize=1024)
+def _uid(secret: bytes, uid: str) -> str:
+    """Remembered: an instance's own UID is asked for several times, a series' by all of it."""
+    number = int.from_bytes(_digest(secret, "uid", uid.strip(" \0"))[:16], "big")
+    number = number & ~(0xF << 76) | (0x8 << 76)
+    number = number & ~(0x3 << 62) | (0x2 << 62)
+    return f"2.25.{number}"
 
 
 def shifted_date(date: str, days: int) -> str:

@@ -93,23 +93,30 @@ class Walk:
         """Tag, VR, start, start of the value and stop of the elements between two positions, which
         have to ascend; pixel data is the last one and its stop not told (-1). Raises as `element`
         and `after` do."""
-        before, head, implicit = -1, self._head, self.implicit
+        before = -1
         while at < end:
-            # Most elements are of the kind that is read here, without a call for each.
-            group, number, vr, length = head(content, at)
-            tag, value = group << 16 | number, at + 8
-            if implicit or vr not in SHORT_VRS or group == 0xFFFE:
-                tag, vr, value, length = self.element(content, at)
-            if tag <= before or tag > LAST:
-                raise ValueError("not in order")
-            if tag in PIXELS:
-                yield tag, vr, at, value, -1
-                return
-            stop = value + length if length != UNDEFINED else self.after(content, value, length)
-            if stop > end:
-                raise ValueError("cut")
+            tag, vr, value, stop = self.next(content, at, end, before)
             yield tag, vr, at, value, stop
+            if stop < 0:
+                return
             before, at = tag, stop
+
+    def next(self, content: Content, at: int, end: int, before: int) -> tuple[int, bytes, int, int]:
+        """Tag, VR, start of the value and stop of the element at a place, behind one with the tag
+        `before`; as `elements`."""
+        # Most elements are of the kind that is read here, without a call for each.
+        group, number, vr, length = self._head(content, at)
+        tag, value = group << 16 | number, at + 8
+        if self.implicit or vr not in SHORT_VRS or group == 0xFFFE:
+            tag, vr, value, length = self.element(content, at)
+        if tag <= before or tag > LAST:
+            raise ValueError("not in order")
+        if tag in PIXELS:
+            return tag, vr, value, -1
+        stop = value + length if length != UNDEFINED else self.after(content, value, length)
+        if stop > end:
+            raise ValueError("cut")
+        return tag, vr, value, stop
 
     def items(self, content: Content, at: int, stop: int) -> Iterator[tuple[int, int]]:
         """Start and stop of the content of each item of a sequence (PS3.5 section 7.5) whose value

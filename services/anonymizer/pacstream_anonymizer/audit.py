@@ -21,7 +21,7 @@ from pacstream import __version__
 from pacstream.durable import create_folder
 from pacstream.errors import RetryLaterError
 from pacstream.pseudonyms import ProjectKey
-from pacstream_anonymizer.cleaner import Told
+from pacstream_anonymizer.cleaner import Account, Told
 from pacstream_anonymizer.deidentifier import Released, Withheld, released_uid
 from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.table import EDITION
@@ -38,7 +38,7 @@ class Auditor:
     """Collects what a cleaner tells of the instances of a message, and writes it at its end.
 
     For each instance `begin`, the cleaner's calls of `touched`, `end`; then `write`. Equal elements
-    are put into words once: the instances of a series differ in few.
+    are put into words once, for as long as the cleaner remembers them.
     """
 
     data: Path
@@ -48,24 +48,24 @@ class Auditor:
     profile: Profile
     _entries: list[str] = field(default_factory=list, repr=False)
     _lines: list[tuple[Path | None, str]] = field(default_factory=list, repr=False)
-    _known: dict[int, tuple[tuple[Told, ...], str]] = field(default_factory=dict, repr=False)
 
     def begin(self) -> None:
         self._entries.clear()
 
-    def touched(self, treated: Sequence[tuple[Told, ...]]) -> None:
+    def touched(self, accounts: Sequence[Account]) -> None:
         """Elements at top level were treated, each with all below it; the cleaner's trail.
 
         What is as before is left out, and so is a sequence whose items follow.
         """
-        entries, add = self._known, self._entries.append
-        for told in treated:
-            known = entries.get(id(told))
-            if known is None:
-                # holding the tuple keeps its id from being given to another one
-                known = entries[id(told)] = (told, self._entry(told))
-            if known[1]:
-                add(known[1])
+        entries, mark = self._entries, self.key
+        for account in accounts:
+            words = account.words
+            if words is None or words[0] is not mark:  # each message reads its key anew
+                is_same = words is not None and words[0] == mark
+                text = words[1] if words and is_same else self._entry(account.told)
+                words = account.words = (mark, text)
+            if words[1]:
+                entries.append(words[1])
 
     def _entry(self, told: tuple[Told, ...]) -> str:
         return ",".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from pacstream_anonymizer.actions import Action, Decision
 from pacstream_anonymizer.dictionary import VR_BY_TAG, family
 from pacstream_anonymizer.encoding import Encoding
 from pacstream_anonymizer.iod import Iod, Type
-from pacstream_anonymizer.parser import PIXEL_TAGS, Element
+from pacstream_anonymizer.parser import PIXEL_TAGS, DataSet, Element, Run
 from pacstream_anonymizer.profile import Profile
 from pacstream_anonymizer.values import Patient
 
@@ -31,8 +31,18 @@ class Told(NamedTuple):
     """The value as it was."""
 
 
-Trail = Callable[[Sequence[tuple[Told, ...]]], None]
-"""Is told of elements at top level, with all below each; of the same bytes with the same tuple."""
+class Account:
+    """What is told of one element at top level or some, with all below; of the same bytes it is the
+    same. `words` is what an auditor made of it, with its mark."""
+
+    __slots__ = ("told", "words")
+
+    def __init__(self, told: Iterable[Told] = ()) -> None:
+        self.told = tuple(told)
+        self.words: tuple[object, str] | None = None
+
+
+Trail = Callable[[Sequence[Account]], None]
 
 
 class Scene(NamedTuple):
@@ -58,8 +68,20 @@ TOP = Scene()
 
 
 class Treated(NamedTuple):
-    element: Element | None
-    told: tuple[Told, ...]
+    """What is left of an element, or of those of a run."""
+
+    elements: tuple[Element, ...]
+    account: Account
+
+
+class TreatedBlocks(NamedTuple):
+    """The same of a run of private elements, the creators among which they stand, and those that
+    are needed for what is left."""
+
+    blocks: safe_private.Blocks
+    elements: tuple[Element, ...]
+    account: Account
+    used: dict[int, str]
 
 
 class Treatments(Memory[Treated]):
@@ -92,32 +114,35 @@ class Cleaner:
     ) -> list[Element]:
         """What of `elements` may be released, clean; `around` is the scene of an item."""
         scene = self.scene(elements, around)
-        private = [one for one in elements if one.tag >> 16 & 1]
-        if scene.path:
-            found = (self._treated(one, "", scene) for one in elements if not one.tag >> 16 & 1)
-            kept = [one for one in found if one is not None]
-        else:
-            kept = self._top(elements, scene)
-        if private:
+        if not scene.path:
+            parts = elements.parts if isinstance(elements, DataSet) else elements
+            return self._top(parts, scene)
+        standard = (one for one in elements if not one.tag >> 16 & 1)
+        found = (self._treated(one, "", scene) for one in standard)
+        kept = [one for one in found if one is not None]
+        if private := [one for one in elements if one.tag >> 16 & 1]:
             kept += self._private(private, scene)
         return kept + self._concept(elements, scene) if nested else kept
 
-    def _top(self, elements: list[Element], scene: Scene) -> list[Element]:
-        """The standard elements at top level."""
+    def _top(self, parts: Sequence[Run | Element], scene: Scene) -> list[Element]:
+        """The elements at top level."""
         treatments = self._treatments("", scene)
         mark = treatments.mark
         kept: list[Element] = []
-        told: list[tuple[Told, ...]] = []
-        for element in elements:
-            if element.tag >> 16 & 1:
+        told: list[Account] = []
+        private: list[Run | Element] = []
+        for part in parts:
+            if part.is_private:
+                private.append(part)
                 continue
-            known = element.treated
+            known = part.treated
             if known is None or known[0] is not mark:
-                known = self._remembered(element, "", scene, treatments)
-            treated, said = known[1]
-            told.append(said)
-            if treated is not None:
-                kept.append(treated)
+                known = self._remembered(part, "", scene, treatments)
+            elements, account = known[1]
+            kept += elements
+            told.append(account)
+        if private:
+            kept += self._private_parts(private, scene, told)
         if self.trail is not None:
             self.trail(told)
         return kept
@@ -137,45 +162,94 @@ class Cleaner:
         return around
 
     def _private(self, elements: list[Element], scene: Scene) -> list[Element]:
-        """Private elements that may stay, and the creators of just those (PS3.5 section 7.8)."""
+        """Private elements of an item that may stay, and the creators of just those (PS3.5 section
+        7.8)."""
         blocks = safe_private.blocks_of(elements, scene.codecs)
         kept: list[Element] = []
-        told: list[tuple[Told, ...]] = []
         used: dict[int, str] = {}
         for element in elements:
             if safe_private.is_creator(element.tag):
                 continue
             creator = safe_private.creator_of(element.tag, blocks)
-            if scene.path:
-                treated = self._treated(element, creator, scene)
-            else:
-                treatments = self._treatments(creator, scene)
-                treated, said = self._remembered(element, creator, scene, treatments)[1]
-                told.append(said)
+            treated = self._treated(element, creator, scene)
             if treated is not None:
                 kept.append(treated)
-                used[element.tag & 0xFFFF0000 | (element.tag & 0xFFFF) >> 8] = creator
-        if told and self.trail is not None:
-            self.trail(told)
-        return kept + [Element(tag, "LO", creator.encode()) for tag, creator in used.items()]
+                used[safe_private.block_of(element.tag)] = creator
+        return kept + _creators(used)
+
+    def _private_parts(
+        self, parts: list[Run | Element], scene: Scene, told: list[Account]
+    ) -> list[Element]:
+        """The same at top level, where it is remembered and told."""
+        reserving = [e for one in parts for e in (one.creators if isinstance(one, Run) else (one,))]
+        blocks = safe_private.blocks_of(reserving, scene.codecs)
+        mark = self._treatments("", scene).mark
+        kept: list[Element] = []
+        used: dict[int, str] = {}
+        for part in parts:
+            known = part.treated if isinstance(part, Run) else None
+            if known is not None and known[0] is mark and known[1].blocks == blocks:
+                treated: TreatedBlocks = known[1]
+            elif isinstance(part, Run):
+                treated = self._block(part.elements, blocks, scene)
+                part.treated = mark, treated
+            else:
+                treated = self._block((part,), blocks, scene)
+            kept += treated.elements
+            used |= treated.used
+            told.append(treated.account)
+        return kept + _creators(used)
+
+    def _block(
+        self, elements: Sequence[Element], blocks: safe_private.Blocks, scene: Scene
+    ) -> TreatedBlocks:
+        kept: list[Element] = []
+        told: list[Account] = []
+        used: dict[int, str] = {}
+        for element in elements:
+            if safe_private.is_creator(element.tag):
+                continue
+            creator = safe_private.creator_of(element.tag, blocks)
+            treatments = self._treatments(creator, scene)
+            left, account = self._remembered(element, creator, scene, treatments)[1]
+            told.append(account)
+            if left:
+                kept += left
+                used[safe_private.block_of(element.tag)] = creator
+        return TreatedBlocks(blocks, tuple(kept), _together(told), used)
 
     def _remembered(
-        self, element: Element, creator: str, scene: Scene, treatments: Treatments
+        self, part: Run | Element, creator: str, scene: Scene, treatments: Treatments
     ) -> tuple[object, Treated]:
         """All that decides is in the bytes, the creator and the scene, but for what is the same
         for the whole cleaner."""
-        known = element.treated
+        known = part.treated
         if known is not None and known[0] is treatments.mark:
             return known
-        treated = treatments.get(element.raw) if element.raw else MISSING
-        if treated is MISSING:
-            told: list[Told] | None = None if self.trail is None else []
-            result = self._treated(element, creator, scene._replace(told=told))
-            treated = Treated(result, tuple(told or ()))
-            if element.raw:
-                treatments.put(element.raw, treated)
-        known = element.treated = treatments.mark, treated
+        if isinstance(part, Run):
+            each = [self._remembered(one, creator, scene, treatments)[1] for one in part.elements]
+            left = tuple(element for one in each for element in one.elements)
+            treated = Treated(left, _together([one.account for one in each]))
+        else:
+            treated = self._single(part, creator, scene, treatments)
+        known = part.treated = treatments.mark, treated
         return known
+
+    def _single(
+        self, element: Element, creator: str, scene: Scene, treatments: Treatments
+    ) -> Treated:
+        if not element.raw:
+            return self._anew(element, creator, scene)
+        known: Treated = treatments.get(element.raw)
+        if known is MISSING:
+            known = self._anew(element, creator, scene)
+            treatments.put(element.raw, known)
+        return known
+
+    def _anew(self, element: Element, creator: str, scene: Scene) -> Treated:
+        told: list[Told] | None = None if self.trail is None else []
+        result = self._treated(element, creator, scene._replace(told=told))
+        return Treated(() if result is None else (result,), Account(told or ()))
 
     def _treatments(self, creator: str, scene: Scene) -> Treatments:
         key = (creator, scene.codecs, scene.manufacturer)
@@ -337,8 +411,19 @@ def _coded(concept: codes.Concept, value_tag: int) -> list[Element]:
     ]
 
 
+def _creators(used: dict[int, str]) -> list[Element]:
+    return [Element(tag, "LO", creator.encode()) for tag, creator in used.items()]
+
+
+def _together(accounts: Sequence[Account]) -> Account:
+    return Account(told for one in accounts for told in one.told)
+
+
 def value_of(elements: list[Element], tag: int) -> bytes | None:
     """The value bytes of an element that is not a sequence; None if it is not there."""
+    if isinstance(elements, DataSet):
+        found = elements.by_tag.get(tag)
+        return None if found is None else found.value
     for element in elements:
         if element.tag == tag and element.items is None:
             return element.value

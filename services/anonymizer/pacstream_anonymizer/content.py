@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pacstream_anonymizer import graphics, structured
-from pacstream_anonymizer.cleaner import Cleaner, Told
+from pacstream_anonymizer.cleaner import Account, Cleaner, Told
 from pacstream_anonymizer.parser import Element
 from pacstream_anonymizer.profile import Profile
 
@@ -48,5 +48,5 @@ def with_content(elements: list[Element], cleaner: Cleaner, option: str) -> list
     else:
         kept = structured.ContentCleaner(cleaner, scene).cleaned(content)
     if cleaner.trail is not None:
-        cleaner.trail((tuple(told or ()),))
+        cleaner.trail([Account(told or ())])
     return rest + kept

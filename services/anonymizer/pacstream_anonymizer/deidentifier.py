@@ -7,11 +7,13 @@ blacked out, and what follows it is dropped. Any doubt and any error withhold th
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import logging
 import mmap
 import os
+import stat
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from pacstream.logs import event, place_of, ref
 from pacstream.memory import ROOM, Memory
 from pacstream.messages import Order
 from pacstream.pseudonyms import ProjectKey, Subject, release_series_folder
+from pacstream.stretches import LastStretches, Stretches
 from pacstream_anonymizer import attributes, echoes, markers, triage, values
 from pacstream_anonymizer.actions import (
     CLEAN_DESCRIPTORS,
@@ -33,7 +36,7 @@ from pacstream_anonymizer.actions import (
     RETAIN_UIDS,
 )
 from pacstream_anonymizer.blackout import Blackout, blackout_of
-from pacstream_anonymizer.cleaner import Cleaner, Told, Trail, Treatments, value_of
+from pacstream_anonymizer.cleaner import Account, Cleaner, Told, Trail, Treatments, value_of
 from pacstream_anonymizer.content import option_for, with_content
 from pacstream_anonymizer.derived import derived
 from pacstream_anonymizer.encoding import Encoding, encoding_of
@@ -41,7 +44,7 @@ from pacstream_anonymizer.file_meta import FileMeta, read_file_meta, uid_text, w
 from pacstream_anonymizer.frames import EXTENDED_OFFSETS, clean_frames
 from pacstream_anonymizer.gate import Claims, Gate, Tail
 from pacstream_anonymizer.iod import iod_of
-from pacstream_anonymizer.parser import Content, Element, Parser
+from pacstream_anonymizer.parser import Content, Element, Parser, Run
 from pacstream_anonymizer.pixels import Pixels, find_pixels
 from pacstream_anonymizer.profile import DEFAULT, Profile
 from pacstream_anonymizer.redaction import (
@@ -70,16 +73,20 @@ GATE = Gate()
 
 
 class Parsed:
-    """Elements of the last originals, by encoding."""
+    """Elements of the last originals, by encoding, and what comes together in the last series."""
 
-    def __init__(self, room: int = ROOM) -> None:
+    def __init__(self, room: int = ROOM, series: int = 32) -> None:
         self._room = room
         self._memories: dict[Encoding, Memory[Element]] = {}
+        self._stretches = LastStretches(Run, series if room else 0)
 
     def memory(self, encoding: Encoding) -> Memory[Element]:
         if encoding not in self._memories:
             self._memories[encoding] = Memory(self._room)
         return self._memories[encoding]
+
+    def stretches(self, encoding: Encoding, series_uid: str) -> Stretches[Element, Run]:
+        return self._stretches.of((encoding, series_uid))
 
 
 PARSED = Parsed()
@@ -189,12 +196,11 @@ class Release:
         `original_missing` if there is no such file and RetryLaterError `disk` if the disk fails;
         everything else ends in Withheld.
         """
-        if not source.is_file():
-            raise RejectedError("an original is not there", code="original_missing")
         waiver = Waiver(waived)
+        handle = -1
         try:
-            with source.open("rb") as file:
-                return self._add(file.fileno(), source, sop_instance_uid, waiver)
+            handle = _opened(source)
+            return self._add(handle, source, sop_instance_uid, waiver)
         except Refusal as refusal:
             return Withheld(refusal.reason)
         except OSError:
@@ -211,12 +217,13 @@ class Release:
                 place=place_of(error.__traceback__),
             )
             return Withheld("error")
+        finally:
+            if handle >= 0:
+                os.close(handle)
 
     def _add(self, handle: int, source: Path, expected: str, waiver: Waiver) -> Released:
-        if os.fstat(handle).st_size == 0:
-            raise Refusal("not_dicom")
         with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as content, contextlib.ExitStack() as held:
-            original = read_original(content, self.parsed)
+            original = read_original(content, self.parsed, self.series.series_uid)
             identity = triage.identity_of(original.elements)
             triage.check_identity(identity, self.series, expected)
             triage.check_admitted(self.profile, original.elements, identity.sop_class_uid)
@@ -289,7 +296,7 @@ class Release:
 
     def _tell(self, told: tuple[Told, ...]) -> None:
         if self.trail is not None:
-            self.trail((told,))
+            self.trail([Account(told)])
 
     def _passed(
         self,
@@ -305,7 +312,8 @@ class Release:
 
         def checked(elements: list[Element]) -> bytes:
             data_set = serialize(elements, original.written)
-            self.gate.check(source, content, head + data_set, tail, claims)
+            released = head + data_set
+            self.gate.check(source, content, released, tail, claims, self.series.series_uid)
             return data_set
 
         try:
@@ -426,6 +434,26 @@ def _noting(done: dict[tuple[int, ...], str]) -> Callable[[tuple[int, ...], Elem
     return note
 
 
+def _opened(source: Path) -> int:
+    """A handle of an original. Raises RejectedError `original_missing`, Refusal and OSError."""
+    try:
+        handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            raise RejectedError("an original is not there", code="original_missing") from None
+        raise
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise RejectedError("an original is not there", code="original_missing")
+        if status.st_size == 0:
+            raise Refusal("not_dicom")
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
 def disk_error() -> RetryLaterError:
     return RetryLaterError("a file can't be read or written", code="disk")
 
@@ -449,8 +477,11 @@ def without_text(original: Original) -> Original:
     return replace(original, elements=kept, anew=anew)
 
 
-def read_original(content: Content, parsed: Parsed = PARSED) -> Original:
-    """Parse a whole Part 10 file; Refusal if it is not one or not whole."""
+def read_original(content: Content, parsed: Parsed = PARSED, series_uid: str = "") -> Original:
+    """Parse a whole Part 10 file; Refusal if it is not one or not whole.
+
+    `series_uid` is the series that it is said to be of: files of one series are much alike.
+    """
     size = len(content)
     meta = read_file_meta(content, size)
     encoding = encoding_of(meta.transfer_syntax)
@@ -458,7 +489,9 @@ def read_original(content: Content, parsed: Parsed = PARSED) -> Original:
     if encoding.deflated:
         start, body = 0, _inflated(bytes(content[meta.end :]))
         size = len(body)
-    elements, at = Parser(body, parsed.memory(encoding)).data_set(start, size, encoding)
+    stretches = parsed.stretches(encoding, series_uid)
+    parser = Parser(body, parsed.memory(encoding), stretches)
+    elements, at = parser.data_set(start, size, encoding)
     pixels = find_pixels(body, at, size, encoding, elements)
     return Original(body, meta, encoding, elements, pixels)
 

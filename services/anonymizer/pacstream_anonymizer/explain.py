@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import tempfile
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from pacstream.durable import FileGroup
@@ -61,7 +60,9 @@ def explain(source: Path, profile: Profile) -> Explanation:
             lambda _: Path(folder),
             files,
             profile=profile,
-            trail=lambda told: explanation.told.extend(chain.from_iterable(told)),
+            trail=lambda accounts: explanation.told.extend(
+                told for account in accounts for told in account.told
+            ),
         )
         result = release.add(source)
     if isinstance(result, Withheld):

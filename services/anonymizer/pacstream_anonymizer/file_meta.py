@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 
@@ -38,21 +39,29 @@ def read_file_meta(content: Content, size: int) -> FileMeta:
 
 def write_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> bytes:
     """A zeroed preamble, the prefix, and group 2 with nothing of the original but three UIDs."""
-    group = serialize(
-        [
-            Element(0x00020001, "OB", b"\0\1"),
-            Element(0x00020002, "UI", sop_class_uid.encode("ascii")),
-            Element(0x00020003, "UI", sop_instance_uid.encode("ascii")),
-            Element(0x00020010, "UI", transfer_syntax.encode("ascii")),
-            Element(0x00020012, "UI", IMPLEMENTATION_UID.encode("ascii")),
-            Element(0x00020013, "SH", IMPLEMENTATION_VERSION.encode("ascii")),
-        ],
-        NATIVE[EXPLICIT_LITTLE],
-    )
-    length = serialize(
-        [Element(0x00020000, "UL", struct.pack("<L", len(group)))], NATIVE[EXPLICIT_LITTLE]
-    )
+    before, after = _around(sop_class_uid, transfer_syntax)
+    group = before + _written(Element(0x00020003, "UI", sop_instance_uid.encode("ascii"))) + after
+    length = _written(Element(0x00020000, "UL", struct.pack("<L", len(group))))
     return bytes(PREAMBLE) + MAGIC + length + group
+
+
+@functools.lru_cache(maxsize=64)
+def _around(sop_class_uid: str, transfer_syntax: str) -> tuple[bytes, bytes]:
+    """What stands before and behind the instance's UID."""
+    before = (
+        Element(0x00020001, "OB", b"\0\1"),
+        Element(0x00020002, "UI", sop_class_uid.encode("ascii")),
+    )
+    after = (
+        Element(0x00020010, "UI", transfer_syntax.encode("ascii")),
+        Element(0x00020012, "UI", IMPLEMENTATION_UID.encode("ascii")),
+        Element(0x00020013, "SH", IMPLEMENTATION_VERSION.encode("ascii")),
+    )
+    return _written(*before), _written(*after)
+
+
+def _written(*elements: Element) -> bytes:
+    return serialize(list(elements), NATIVE[EXPLICIT_LITTLE])
 
 
 def uid_text(value: bytes | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -46,6 +47,19 @@ CONTENT_CODES = {
 """For those that run on the instances that have such content, or such pixels."""
 
 
+REPLACED = frozenset(
+    {
+        attributes.CHARACTER_SET,
+        attributes.PATIENT_NAME,
+        attributes.PATIENT_ID,
+        attributes.PATIENT_IDENTITY_REMOVED,
+        attributes.METHOD,
+        attributes.METHOD_CODES,
+        attributes.TEMPORAL_INFORMATION,
+    }
+)
+"""What `mark` writes."""
+
 DEGREES = ("UNMODIFIED", "MODIFIED", "REMOVED")
 
 OWN_METHOD = re.compile(
@@ -67,16 +81,19 @@ class Before(NamedTuple):
 
 def method(profile: Profile, ran: frozenset[str] = frozenset()) -> str:
     """The text of (0012,0063): engine and version, table and edition, options."""
-    options = (f"Option {code}" for code, _ in _claimed(profile, ran))
+    return "\\".join(_method(profile.options, ran))
+
+
+def _method(options: frozenset[str], ran: frozenset[str]) -> tuple[str, ...]:
     basis = f"PS3.15 {EDITION} Table E.1-1 Basic Profile"
-    return "\\".join((f"pacstream {__version__}", basis, *options))
+    ours = (f"Option {code}" for code, _ in _claimed(options, ran))
+    return (f"pacstream {__version__}", basis, *ours)
 
 
-def _claimed(profile: Profile, ran: frozenset[str]) -> list[tuple[str, str]]:
+def _claimed(options: frozenset[str], ran: frozenset[str]) -> list[tuple[str, str]]:
     """Codes of the options that ran. What the engine has no way to retain or clean, it removes, and
     claims nothing."""
-    options = sorted(profile.options)
-    always = [OPTION_CODES[option] for option in options if option in OPTION_CODES]
+    always = [OPTION_CODES[option] for option in sorted(options) if option in OPTION_CODES]
     return always + [CONTENT_CODES[option] for option in sorted(ran)]
 
 
@@ -89,39 +106,53 @@ def mark(
 ) -> list[Element]:
     """The cleaned data set with markers, character set and pseudonym; method codes of an earlier
     de-identification stay in front of ours. `ran` are the options of CONTENT_CODES that did."""
+    kept = [element for element in elements if element.tag not in REPLACED]
+    codes = _codes(profile.options, ran)
     earlier = [
         item
         for element in elements
         if element.tag == attributes.METHOD_CODES
         for item in element.items or []
     ]
-    claims = [BASIC, *_claimed(profile, ran)]
-    written = [
+    if earlier:
+        codes = Element(attributes.METHOD_CODES, "SQ", items=earlier + (codes.items or []))
+    return [*kept, *_said(profile.options, pseudonym, ran, before), codes]
+
+
+@functools.lru_cache(maxsize=64)
+def _said(
+    options: frozenset[str], pseudonym: str, ran: frozenset[str], before: Before
+) -> tuple[Element, ...]:
+    """All markers but the codes: the same elements for a whole series."""
+    return (
         Element(attributes.CHARACTER_SET, "CS", text.UTF_8.encode()),
         Element(attributes.PATIENT_NAME, "PN", pseudonym.encode()),
         Element(attributes.PATIENT_ID, "LO", pseudonym.encode()),
         Element(attributes.PATIENT_IDENTITY_REMOVED, "CS", b"YES"),
-        Element(attributes.METHOD, "LO", _methods(profile, ran, before.method).encode()),
-        Element(attributes.METHOD_CODES, "SQ", items=earlier + [_code(*claim) for claim in claims]),
-        Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(profile, before.dates).encode()),
-    ]
-    replaced = {element.tag for element in written}
-    return [element for element in elements if element.tag not in replaced] + written
+        Element(attributes.METHOD, "LO", _methods(options, ran, before.method).encode()),
+        Element(attributes.TEMPORAL_INFORMATION, "CS", _dates(options, before.dates).encode()),
+    )
 
 
-def _methods(profile: Profile, ran: frozenset[str], before: str) -> str:
+@functools.lru_cache(maxsize=64)
+def _codes(options: frozenset[str], ran: frozenset[str]) -> Element:
+    items = [_code(*claim) for claim in (BASIC, *_claimed(options, ran))]
+    return Element(attributes.METHOD_CODES, "SQ", items=items)
+
+
+def _methods(options: frozenset[str], ran: frozenset[str], before: str) -> str:
     """Ours, behind what an earlier pacstream has written: nothing twice."""
     earlier = [one for one in before.split("\\") if OWN_METHOD.fullmatch(one)]
-    return "\\".join(dict.fromkeys([*earlier, *method(profile, ran).split("\\")]))
+    return "\\".join(dict.fromkeys([*earlier, *_method(options, ran)]))
 
 
-def _dates(profile: Profile, before: str) -> str:
+def _dates(options: frozenset[str], before: str) -> str:
     """PS3.3 section C.12.1.4, Longitudinal Temporal Information Modified: what was done to the
     dates so far, by us or by somebody before."""
-    if FULL_DATES in profile.options:
+    if FULL_DATES in options:
         ours = "UNMODIFIED"
     else:
-        ours = "MODIFIED" if MODIFIED_DATES in profile.options else "REMOVED"
+        ours = "MODIFIED" if MODIFIED_DATES in options else "REMOVED"
     return max(ours, before, key=DEGREES.index) if before in DEGREES else ours
 
 

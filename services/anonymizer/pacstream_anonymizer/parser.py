@@ -5,13 +5,15 @@ Strict on purpose: what is not well formed is withheld, never guessed at.
 
 from __future__ import annotations
 
+import functools
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pacstream.memory import LONGEST, MISSING, Memory
+from pacstream.stretches import Stretches
 from pacstream_anonymizer.dictionary import LONG_VRS, SHORT_VRS, VR_BY_TAG
 from pacstream_anonymizer.encoding import IMPLICIT, Encoding
 from pacstream_anonymizer.refusal import Refusal
@@ -23,6 +25,8 @@ UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and Pixel Data."""
 DEEPEST = 32
+LAST_CREATOR = 0xFF
+"""Element number of the last private creator that may be (PS3.5 section 7.8.1)."""
 META = Encoding("")
 """How file meta lies, whatever the data set's encoding."""
 
@@ -46,6 +50,59 @@ class Element:
     written: tuple[Encoding, bytes] | None = field(default=None, compare=False, repr=False)
     treated: tuple[object, Any] | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def is_private(self) -> bool:
+        return bool(self.tag >> 16 & 1)
+
+
+class Run:
+    """Elements that stand one after another at top level, all private or none, in the same bytes in
+    many data sets. `treated` is what a cleaner made of all of them, with its mark."""
+
+    __slots__ = ("by_tag", "creators", "elements", "is_private", "treated")
+
+    def __init__(self, elements: Sequence[Element]) -> None:
+        self.elements = tuple(elements)
+        self.by_tag = _by_tag(elements)
+        self.is_private = bool(elements[0].tag >> 16 & 1)
+        self.creators = [
+            one for one in elements if self.is_private and one.tag & 0xFFFF <= LAST_CREATOR
+        ]
+        self.treated: tuple[object, Any] | None = None
+
+
+def _by_tag(elements: Sequence[Element]) -> dict[int, Element]:
+    """The first element of each tag that is no sequence."""
+    return {one.tag: one for one in reversed(elements) if one.items is None}
+
+
+class DataSet(list[Element]):
+    """The elements of a data set as they were read, never changed; `parts` are the same again,
+    together where they came together before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[Run | Element] = []
+
+    def add(self, element: Element) -> None:
+        self.append(element)
+        self.parts.append(element)
+
+    def add_run(self, run: Run) -> None:
+        self.extend(run.elements)
+        self.parts.append(run)
+
+    @functools.cached_property
+    def by_tag(self) -> dict[int, Element]:
+        """The first element of each tag that is no sequence; to be asked for when all are there."""
+        found: dict[int, Element] = {}
+        for part in reversed(self.parts):
+            if isinstance(part, Run):
+                found.update(part.by_tag)
+            elif part.items is None:
+                found[part.tag] = part
+        return found
+
 
 class Header(NamedTuple):
     """Tag, VR and length of an element at some place, and where its value starts."""
@@ -54,16 +111,6 @@ class Header(NamedTuple):
     vr: str
     length: int
     value: int
-
-
-Unpack = Callable[[Content, int], tuple[int, int, bytes, int]]
-PLAIN_HEADS: dict[bool, Unpack] = {
-    True: struct.Struct("<HH2sH").unpack_from,
-    False: struct.Struct(">HH2sH").unpack_from,
-}
-"""By whether it is little endian."""
-SHORT_HEADS = frozenset(vr.encode() for vr in SHORT_VRS)
-PIXEL_GROUP = 0x7FE0
 
 
 def read_header(content: Content, at: int, end: int, encoding: Encoding) -> Header:
@@ -91,42 +138,41 @@ def read_header(content: Content, at: int, end: int, encoding: Encoding) -> Head
 class Parser:
     """Reads the elements of one data set."""
 
-    def __init__(self, content: Content, memory: Memory[Element] | None = None) -> None:
-        """`memory` holds elements of data sets in the one encoding that is read with it."""
+    def __init__(
+        self,
+        content: Content,
+        memory: Memory[Element] | None = None,
+        stretches: Stretches[Element, Run] | None = None,
+    ) -> None:
+        """`memory` holds elements of data sets in the one encoding that is read with it, and
+        `stretches` those that come together in one series of them."""
         self._content = content
         self._memory: Memory[Element] = Memory(0) if memory is None else memory
+        self._stretches = Stretches(Run, 0) if stretches is None else stretches
 
-    def data_set(self, start: int, end: int, encoding: Encoding) -> tuple[list[Element], int]:
+    def data_set(self, start: int, end: int, encoding: Encoding) -> tuple[DataSet, int]:
         """The elements before pixel data, and where the pixel data element is (`end` if none)."""
-        elements: list[Element] = []
-        at = start
+        elements, content, stretches = DataSet(), self._content, self._stretches
+        stretches.begin()
+        at, parity = start, 0
         while at < end:
-            if not encoding.implicit:
-                at = self._known_run(elements, at, end, PLAIN_HEADS[encoding.little])
-                if at == end:
-                    break
-            header = read_header(self._content, at, end, encoding)
+            stretch = stretches.found(content, at, end)
+            if stretch is not None:
+                elements.add_run(stretch.what)
+                at += stretch.length
+                continue
+            header = read_header(content, at, end, encoding)
             if header.tag in PIXEL_TAGS:
-                return elements, at
+                break
             element, at = self._top(header, at, end, encoding)
-            elements.append(element)
-        return elements, end
-
-    def _known_run(self, elements: list[Element], at: int, end: int, unpack: Unpack) -> int:
-        """Add the elements from `at` on as long as each has the usual header of eight bytes and is
-        remembered; where the first other one is."""
-        content, known = self._content, self._memory.get
-        while end - at >= 8:
-            group, _, vr, length = unpack(content, at)
-            stop = at + 8 + length
-            if vr not in SHORT_HEADS or group == PIXEL_GROUP or stop > end:
-                return at
-            element = known(bytes(content[at:stop]))
-            if element is MISSING:
-                return at
-            elements.append(element)
-            at = stop
-        return at
+            elements.add(element)
+            if header.tag >> 16 & 1 != parity or not element.raw:
+                parity = header.tag >> 16 & 1
+                stretches.part()
+            if element.raw:
+                stretches.add(element.raw, element)
+        stretches.end()
+        return elements, at
 
     def _top(self, header: Header, at: int, end: int, encoding: Encoding) -> tuple[Element, int]:
         """An element at top level: the one that the same bytes gave before, if they did."""

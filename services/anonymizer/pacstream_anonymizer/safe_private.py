@@ -57,5 +57,10 @@ def creator_of(tag: int, blocks: Blocks) -> str:
     return blocks.get((tag >> 16, (tag & 0xFFFF) >> 8), "")
 
 
+def block_of(tag: int) -> int:
+    """The tag of the private creator element of a private data element (PS3.5 section 7.8.1)."""
+    return tag & 0xFFFF0000 | (tag & 0xFFFF) >> 8
+
+
 def is_creator(tag: int) -> bool:
     return bool(tag >> 16 & 1) and FIRST_BLOCK <= tag & 0xFFFF <= LAST_BLOCK

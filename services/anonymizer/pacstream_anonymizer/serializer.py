@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from struct import Struct
 
 from pacstream_anonymizer.dictionary import LONG_VRS, STRING_VRS
 from pacstream_anonymizer.encoding import Encoding
 from pacstream_anonymizer.parser import ITEM, Element
+
+TAG_OF = attrgetter("tag")
 
 
 class _Heads:
@@ -31,18 +34,16 @@ def padded(vr: str, value: bytes) -> bytes:
 
 def serialize(elements: list[Element], encoding: Encoding) -> bytes:
     """The bytes of a data set; ValueError if two elements have one tag."""
-    ordered = sorted(elements, key=lambda element: element.tag)
-    if len({element.tag for element in ordered}) != len(ordered):
+    ordered = sorted(elements, key=TAG_OF)
+    if len(set(map(TAG_OF, ordered))) != len(ordered):
         raise ValueError("two elements have one tag")
-    return b"".join([_remembered(element, encoding) for element in ordered])
-
-
-def _remembered(element: Element, encoding: Encoding) -> bytes:
-    """The bytes of an element; of one that is in many data sets they are worked out once."""
-    written = element.written
-    if written is None or written[0] is not encoding:
-        written = element.written = encoding, _element(element, encoding)
-    return written[1]
+    parts = []
+    for element in ordered:
+        written = element.written  # of one that is in many data sets it is worked out once
+        if written is None or written[0] is not encoding:
+            written = element.written = encoding, _element(element, encoding)
+        parts.append(written[1])
+    return b"".join(parts)
 
 
 def _element(element: Element, encoding: Encoding) -> bytes:

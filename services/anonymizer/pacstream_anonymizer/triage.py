@@ -215,13 +215,10 @@ def _is_slide_label(elements: list[Element], sop_class_uid: str) -> bool:
 
 def _check_overlays(elements: list[Element]) -> None:
     """A 60xx group without Overlay Data has its bits inside Pixel Data (retired, PS3.5 8.1.2)."""
-    groups = {e.tag >> 16 for e in elements if e.tag >> 24 == 0x60 and e.tag >> 16 & 1 == 0}
-    with_data = {e.tag >> 16 for e in elements if e.tag >> 24 == 0x60 and e.tag & 0xFFFF == 0x3000}
-    bits = {
-        e.tag >> 16
-        for e in elements
-        if e.tag >> 24 == 0x60 and e.tag & 0xFFFF == 0x0102 and any(e.value)
-    }
+    overlays = [e for e in elements if e.tag >> 24 == 0x60]
+    groups = {e.tag >> 16 for e in overlays if e.tag >> 16 & 1 == 0}
+    with_data = {e.tag >> 16 for e in overlays if e.tag & 0xFFFF == 0x3000}
+    bits = {e.tag >> 16 for e in overlays if e.tag & 0xFFFF == 0x0102 and any(e.value)}
     if (groups - with_data) & bits:
         raise Refusal("embedded_overlay")
 

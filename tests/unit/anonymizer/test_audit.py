@@ -19,7 +19,7 @@ from pacstream.messages import DeidentifyRequested, Order
 from pacstream.pseudonyms import ProjectKey
 from pacstream_anonymizer.audit import Auditor
 from pacstream_anonymizer.audited import account_of, batches, lines_of
-from pacstream_anonymizer.cleaner import Told
+from pacstream_anonymizer.cleaner import Account, Told
 from pacstream_anonymizer.deidentifier import Released, Withheld
 from pacstream_anonymizer.release import release_received, release_requested
 from pacstream_anonymizer.shelf import shipped
@@ -48,7 +48,7 @@ def an_auditor(data: Path, batch_id: str = "batch-1") -> Auditor:
 
 def note(auditor: Auditor, uid: str = UID, result: Released | Withheld = RELEASED) -> None:
     auditor.begin()
-    auditor.touched(TOLD)
+    auditor.touched([Account(told) for told in TOLD])
     auditor.end(uid, result)
 
 

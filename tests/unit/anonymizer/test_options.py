@@ -10,7 +10,7 @@ from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from pacstream.errors import InputError
 from pacstream.pseudonyms import ProjectKey
-from pacstream_anonymizer.cleaner import Cleaner, Told
+from pacstream_anonymizer.cleaner import Account, Cleaner, Told
 from pacstream_anonymizer.encoding import NATIVE
 from pacstream_anonymizer.iod import iod_of
 from pacstream_anonymizer.parser import Element
@@ -174,7 +174,7 @@ def test_of_an_allow_list_only_what_it_names_stays(tmp_path: Path) -> None:
 
 
 def test_the_trail_tells_of_each_element_every_time() -> None:
-    told: list[tuple[Told, ...]] = []
+    told: list[Account] = []
     patient = Patient(KEY, "P1", -7)
     cleaner = Cleaner(DEFAULT, patient, NATIVE[EXPLICIT], iod_of(CTImageStorage), told.extend)
     item = [Element(0x00080090, "PN", b"Doctorow")]
@@ -184,7 +184,7 @@ def test_the_trail_tells_of_each_element_every_time() -> None:
     ]
     for _ in range(2):
         cleaner.data_set(elements)
-    assert told == 2 * [
+    assert [account.told for account in told] == 2 * [
         (Told((0x00180060,), "vr:DS", "clean", b"120 "),),
         (
             Told((0x52009229, 0x00080090), "E1.1:00080090", "empty", b"Doctorow"),

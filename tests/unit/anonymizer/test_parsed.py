@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pacstream_anonymizer.cleaner import value_of
 from pacstream_anonymizer.deidentifier import Parsed, read_original
 from pacstream_anonymizer.parser import Element
 from pacstream_anonymizer.refusal import Refusal
@@ -60,6 +61,22 @@ def test_a_damaged_file_is_read_alike_with_and_without_memory(data: st.DataObjec
     event("refused" if isinstance(fresh, str) else "read")
     assert read(damaged, parsed) == fresh
     assert read(damaged, parsed) == fresh
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_values_are_looked_up_as_they_are_found(data: st.DataObject) -> None:
+    """Also where a tag stands twice, or is a sequence once."""
+    content = bytearray(WHOLE[data.draw(st.sampled_from(sorted(WHOLE)))])
+    for _ in range(data.draw(st.integers(0, 2))):
+        content[data.draw(st.integers(300, len(content) - 1))] = data.draw(st.integers(0, 32))
+    parsed = Parsed()
+    for _ in range(2):
+        found = read(bytes(content), parsed)
+        elements = [] if isinstance(found, str) else found[0]
+        tags = {one.tag for one in elements} | {0x00100020, 0x00081110}
+        one_by_one = {tag: value_of(list(elements), tag) for tag in tags}
+        assert {tag: value_of(elements, tag) for tag in tags} == one_by_one
 
 
 def test_the_same_bytes_give_the_same_element_and_others_another() -> None:

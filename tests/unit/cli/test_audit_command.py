@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pacstream.errors import InputError
 from pacstream.keys import create_key, load_key
 from pacstream_anonymizer.audit import Auditor
-from pacstream_anonymizer.cleaner import Told
+from pacstream_anonymizer.cleaner import Account, Told
 from pacstream_anonymizer.deidentifier import Released, Withheld
 from pacstream_anonymizer.shelf import shipped
 from pacstream_cli.main import pacstream
@@ -32,7 +32,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number, result in enumerate(results):
         auditor.begin()
         path = (0x00081110, 0x00100010)
-        auditor.touched([(Told(path, "E1.1:00100010", "pseudonym", b"Doe"),)])
+        auditor.touched([Account([Told(path, "E1.1:00100010", "pseudonym", b"Doe")])])
         auditor.end(f"1.2.3.{number}", result)
     auditor.write()
     return tmp_path

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from pacstream.memory import Memory
 from pacstream.skim import Content
+from pacstream.stretches import LastStretches
 from pacstream_anonymizer.gate import form
 from pacstream_anonymizer.gate.claims import Claims
 from pacstream_anonymizer.gate.echo import Search
 from pacstream_anonymizer.gate.form import Body, Tail
 from pacstream_anonymizer.gate.identifiers import IDS, LONG_IDS, WHOLE, Traces, union
-from pacstream_anonymizer.gate.judge import Finding, Judged, Verdict, judge
+from pacstream_anonymizer.gate.judge import Finding, Judged, Memories, Verdict, joined, judge
 from pacstream_anonymizer.gate.originals import Known, Originals
 from pacstream_anonymizer.gate.vocabulary import is_creator
 from pacstream_anonymizer.refusal import Echo, Refusal
@@ -48,21 +49,29 @@ class Gate:
         self._originals = Originals(remembered, ROOM_FOR_ORIGINALS)
         self._searches: OrderedDict[object, Search] = OrderedDict()
         self._memories: OrderedDict[object, Memory[Verdict]] = OrderedDict()
+        self._stretches = LastStretches(joined, remembered)
 
     def check(
-        self, source: Path, original: Content, released: bytes, tail: Tail | None, claims: Claims
+        self,
+        source: Path,
+        original: Content,
+        released: bytes,
+        tail: Tail | None,
+        claims: Claims,
+        series_uid: str = "",
     ) -> None:
         """Refusal unless `released`, a whole file up to its pixel data, may be released with pixel
-        data `tail`. `original` is all that is in the file `source`.
+        data `tail`. `original` is all that is in the file `source`; `series_uid` only says what it
+        will be like.
 
         Echo if all that is wrong are echoes in attributes that a release can do without.
         """
-        known = self._originals.known_of(source, original)
+        known = self._originals.known_of(source, original, series_uid)
         search = self._search(known.personal, claims)
         body = form.body_of(released)
         if tail is not None:
             form.check_tail(tail, body.walk)
-        judged = judge(body, claims, search, self._memory(search, claims, body))
+        judged = judge(body, claims, search, self._remembered_of(search, claims, body, series_uid))
         findings = [finding for verdict in judged.verdicts for finding in verdict.findings]
         reasons = {finding.reason for finding in findings}
         if not claims.uids and any(
@@ -93,7 +102,9 @@ class Gate:
                 return search
         return Search(traces, institution=institution)
 
-    def _memory(self, search: Search, claims: Claims, body: Body) -> Memory[Verdict]:
+    def _remembered_of(
+        self, search: Search, claims: Claims, body: Body, series_uid: str
+    ) -> Memories:
         key = (search, claims, body.transfer_syntax)
         memory = self._memories.get(key)
         if memory is None:
@@ -103,7 +114,7 @@ class Gate:
                 self._memories.popitem(last=False)
         else:
             self._memories.move_to_end(key)
-        return memory
+        return Memories(memory, self._stretches.of((*key, series_uid)))
 
 
 def _is_as_valid(original: Content, known: Known, judged: Judged, claims: Claims) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -89,7 +90,7 @@ class Traces:
         """All but UIDs."""
         return self.names, self.ids, self.long_ids, self.whole, self.institution, self.born
 
-    @property
+    @functools.cached_property
     def personal(self) -> bool:
         """Whether there is more than UIDs."""
         return any(self.told)

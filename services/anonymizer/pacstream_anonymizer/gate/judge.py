@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from pacstream.memory import MISSING, Memory
+from pacstream.memory import LONGEST, MISSING, Memory
 from pacstream.skim import Walk
+from pacstream.stretches import Stretches
 from pacstream_anonymizer.gate import form
 from pacstream_anonymizer.gate.claims import Claims, PrivateBlocks
 from pacstream_anonymizer.gate.echo import LONGEST_BINARY, Search
@@ -49,35 +50,99 @@ class Judged(NamedTuple):
     present: set[int]
 
 
-def judge(body: Body, claims: Claims, search: Search, memory: Memory[Verdict]) -> Judged:
+class Stood(NamedTuple):
+    """Elements that stand together, from tag `first` to `last`: the verdict on all of them, and the
+    tags that have a value."""
+
+    first: int
+    last: int
+    verdict: Verdict
+    present: frozenset[int]
+
+
+class Memories(NamedTuple):
+    """What is remembered of released elements under the same search and claims, in one transfer
+    syntax; `stretches` in one series."""
+
+    verdicts: Memory[Verdict]
+    stretches: Stretches[Stood, Stood]
+
+
+def joined(stood: list[Stood]) -> Stood:
+    verdicts = [one.verdict for one in stood if one.verdict is not CLEAN]
+    verdict = CLEAN
+    if verdicts:
+        verdict = Verdict(
+            tuple(finding for one in verdicts for finding in one.findings),
+            frozenset().union(*(one.uids for one in verdicts)),
+            tuple(odd for one in verdicts for odd in one.odd),
+        )
+    present = frozenset().union(*(one.present for one in stood))
+    return Stood(stood[0].first, stood[-1].last, verdict, present)
+
+
+def judge(body: Body, claims: Claims, search: Search, memories: Memories) -> Judged:
     """What is to be said of a data set that is to be released. Refusal `invalid` if it is none.
 
-    `memory` is for this `search`, `claims` and transfer syntax alone.
+    `memories` are for this `search`, `claims` and transfer syntax alone.
     """
-    content = body.content
+    content, at, end, before = body.content, body.start, len(body.content), -1
     judged = Judged([], set())
     private = PrivateBlocks(claims)
+    memories.stretches.begin()
     try:
-        for tag, vr, at, value, stop in body.walk.elements(content, body.start, len(content)):
-            if stop < 0:
-                raise Refusal("invalid")
-            raw = content[at:stop]
-            private_vr = private.vr_of(tag, raw[value - at :]) if tag >> 16 & 1 else None
-            verdict = memory.get(raw)
-            if verdict is MISSING:
-                element = _Element(body.walk, claims, search)
-                verdict = element.verdict((tag,), vr, raw, value - at, private_vr)
-                memory.put(raw, verdict)
-            if verdict is not CLEAN:
-                judged.verdicts.append(verdict)
-            if tag in body.named and body.named[tag] != raw[value - at :]:
-                judged.verdicts.append(Verdict((Finding("invalid", (tag,)),)))
-            if stop > value:
-                judged.present.add(tag)
+        while at < end:
+            stretch = memories.stretches.found(content, at, end)
+            if stretch is None:
+                place = body.walk.next(content, at, end, before)
+                stood, at = _one(body, at, place, private, search, memories), place[3]
+            else:
+                stood, at = stretch.what, at + stretch.length
+                if stood.first <= before:
+                    raise Refusal("invalid")
+            before = stood.last
+            judged.present.update(stood.present)
+            if stood.verdict is not CLEAN:
+                judged.verdicts.append(stood.verdict)
     except UNREADABLE:
         raise Refusal("invalid") from None
+    memories.stretches.end()
     judged.verdicts.extend(Verdict((Finding("private_left", (tag,)),)) for tag in private.wrong())
     return judged
+
+
+def _one(
+    body: Body,
+    at: int,
+    place: tuple[int, bytes, int, int],
+    private: PrivateBlocks,
+    search: Search,
+    memories: Memories,
+) -> Stood:
+    """An element that stands alone: what its neighbours decide about is in no stretch."""
+    tag, vr, value, stop = place
+    if stop < 0:
+        raise Refusal("invalid")
+    raw, start = body.content[at:stop], value - at
+    is_private = bool(tag >> 16 & 1)
+    private_vr = private.vr_of(tag, raw[start:]) if is_private else None
+    # Without a VR in the file, whose it is decides what the bytes mean; no tag begins with zeros.
+    key = raw if private_vr is None else b"\0\0" + private_vr.encode() + raw
+    verdict = memories.verdicts.get(key)
+    if verdict is MISSING:
+        element = _Element(body.walk, private.claims, search)
+        verdict = element.verdict((tag,), vr, raw, start, private_vr)
+        memories.verdicts.put(key, verdict)
+    present = frozenset((tag,)) if stop > value else frozenset[int]()
+    if tag in body.named and body.named[tag] != raw[start:]:
+        wrong = Finding("invalid", (tag,))
+        verdict = verdict._replace(findings=(*verdict.findings, wrong))
+    stood = Stood(tag, tag, verdict, present)
+    if is_private or tag in body.named or len(raw) > LONGEST:
+        memories.stretches.part()
+    else:
+        memories.stretches.add(raw, stood)
+    return stood
 
 
 class _Element:
