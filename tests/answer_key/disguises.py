@@ -91,6 +91,9 @@ def _add_number_as_id(maker: Maker) -> None:
     person = maker.cast.person(patient_id=f"000{bare}")
     maker.hidden(bare, CATEGORY)
     _add(maker, "without-zeros", _put("SoftwareVersions", "LO", f"case {bare}"), person)
+    for title, text in (("in-letters", f"x{bare}y"), ("without-prefix", f"coil {bare}")):
+        person = maker.cast.person(patient_id=f"MRN-{bare}")
+        _add(maker, title, _put("SoftwareVersions", "LO", text), person)
 
 
 def _add_wrong_vrs(maker: Maker) -> None:

@@ -32,6 +32,10 @@ ENCODINGS = (
 """Of ISO 2022 the bytes between the escape sequences are looked for; Korean ones are EUC-KR's."""
 
 SHORTEST_WORD = 4
+SHORTEST_GLUED = 7
+"""Letters of a name that is found within a longer word, as people write it before a suffix."""
+SHORTEST_GLUED_NUMBER = 5
+"""Characters of an ID that is found beside letters."""
 SHORTEST_NUMBER = 7
 """Digits of an ID that is found where numbers stand; a shorter one is there by chance."""
 SHORTEST_BYTES = 4
@@ -95,9 +99,12 @@ class Search:
         self.born = traces.born
         self.numbers = frozenset(one for one in self.tokens if len(one) >= SHORTEST_NUMBER)
         self._phrases = _pattern(
-            [rf"0*{re.escape(one)}" for one in self.tokens]
-            + [phrase for name in traces.names for phrase in _phrases(name)]
+            [_bounded(one) for one in self.tokens]
+            + [_whole_words(phrase) for name in traces.names for phrase in _phrases(name)]
         )
+        uncommon = self.words - vocabulary.COMMON
+        long = [re.escape(word) for word in uncommon if len(word) >= SHORTEST_GLUED]
+        self._glued = re.compile("|".join(long)) if long else None
         self._raw = frozenset(
             {word for word in spelt if folded(word) not in vocabulary.NOBODY}
             | {one for one in ids if len(one) >= SHORTEST_NUMBER or not one.isdecimal()}
@@ -135,8 +142,11 @@ class Search:
 
     def _in_text(self, leaf: Leaf, text: str) -> bool:
         plain = folded(text)
-        words = self.words.intersection(WORD.findall(plain))
+        met = WORD.findall(plain)
+        words = self.words.intersection(met)
         if words and words - vocabulary.terms(leaf.tag, leaf.vr):
+            return True
+        if self._glued is not None and any(map(self._is_glued, met)):
             return True
         if not text.isascii() and self._in_script(text):
             return True
@@ -145,6 +155,15 @@ class Search:
         whole = leaf.vr != "CS" and leaf.tag != STACK_ID
         return bool(
             whole and self.short and not self.short.isdisjoint(map(str.strip, plain.split("\\")))
+        )
+
+    def _is_glued(self, word: str) -> bool:
+        """Whether a long name is part of a longer word that means something else by chance only."""
+        return (
+            self._glued is not None
+            and len(word) > SHORTEST_GLUED
+            and word not in vocabulary.COMMON
+            and self._glued.search(word) is not None
         )
 
     def _in_script(self, text: str) -> bool:
@@ -206,7 +225,18 @@ def dates(digits: str) -> set[str]:
 
 def _pattern(parts: Iterable[str]) -> re.Pattern[str] | None:
     alternatives = "|".join(sorted(parts, key=len, reverse=True))
-    return re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])") if alternatives else None
+    return re.compile(alternatives) if alternatives else None
+
+
+def _bounded(token: str) -> str:
+    """An ID or date, with any zeros before it. Of a long number letters are no part."""
+    if len(token) < SHORTEST_GLUED_NUMBER or not (token[0] + token[-1]).isdecimal():
+        return _whole_words(rf"0*{re.escape(token)}")
+    return rf"(?<!\d)0*{re.escape(token)}(?!\d)"
+
+
+def _whole_words(pattern: str) -> str:
+    return rf"(?<![^\W_]){pattern}(?![^\W_])"
 
 
 def _byte_pattern(texts: Iterable[str]) -> re.Pattern[bytes] | None:

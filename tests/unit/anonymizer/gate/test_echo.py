@@ -71,6 +71,8 @@ def test_an_echo_at_any_depth_is_found(tmp_path: Path) -> None:
         ("Yamada^Tarou=山田^太郎=やまだ^たろう", "やまだ"),
         ("李", "李"),
         ("Иванов", "ИВАНОВ"),
+        ("Łukaszewicz", "lukaszewiczs2"),
+        ("Mullerstrom", "DrMullerstromT1"),
     ],
 )
 def test_spelling_hides_no_name(tmp_path: Path, name: str, text: str) -> None:
@@ -85,6 +87,7 @@ def test_spelling_hides_no_name(tmp_path: Path, name: str, text: str) -> None:
         (" MRN 88213 ", "mrn88213"),
         ("MRN-88213", "MRN-88213/a"),
         ("MRN-88213", "coil 88213"),
+        ("MRN-88213", "x88213y"),
         ("UH0088213B", "00088213"),
         ("7", "7"),
         ("X1", "x1"),
@@ -97,7 +100,7 @@ def test_an_id_is_found_however_it_is_padded(tmp_path: Path, patient_id: str, te
 @pytest.mark.parametrize(
     "text",
     ["19410307", "1941-03-07", "07.03.1941", "03/07/1941", "07031941", "7.3.1941", "7-Mar-1941",
-     "Mar 7, 1941", "born 1941/03/07"],
+     "Mar 7, 1941", "born 1941/03/07", "DOB19410307x"],
 )  # fmt: skip
 def test_the_birth_date_is_found_as_people_write_it(tmp_path: Path, text: str) -> None:
     assert described(text, tmp_path, PatientBirthDate="19410307") == EMPTIED
@@ -138,6 +141,8 @@ def test_an_institution_may_stay_if_the_profile_says_so(tmp_path: Path) -> None:
         ({"PatientName": "Axial^Primary"}, {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}),
         ({"PatientName": "Profile^Basic"}, {"DeidentificationMethod": "Basic Profile"}),
         ({"PatientName": "Field^C"}, {"SeriesDescription": "FIELDS"}),
+        ({"PatientName": "Abdomen^C"}, {"BodyPartExamined": "ABDOMENPELVIS"}),
+        ({"PatientID": "88213"}, {"SoftwareVersions": "1882130"}),
         ({"PatientName": "A"}, {"SeriesDescription": "A"}),
         ({"PatientName": "X^Y"}, {"SeriesDescription": "X Y"}),
         ({"PatientName": "Kim^A"}, {"SeriesDescription": "kim"}),
