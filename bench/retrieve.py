@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from bench.line import AET, BusEar, Line, write_queries
+from bench.processes import cpu_seconds, ended_children_cpu
 from bench.rivals import Dcmtk, Pacsifier, images_below
 from bench.rounds import (
     CONSOLE,
     Contender,
     Goal,
+    Taken,
     print_conditions,
     print_goals,
     print_table,
@@ -100,18 +102,23 @@ def _move_all(dcmtk: Dcmtk, job: Job, out: Path) -> None:
 
 
 def ours(job: Job, line: Line, config: Path, ear: BusEar[SeriesMoved]) -> list[Contender]:
-    """The whole batch; and of the same runs, what the retrieve service's C-MOVEs took."""
+    """The whole batch, with the CPU time of broker, services and command; and of the same runs,
+    what the retrieve service's C-MOVEs took."""
     moves: list[float] = []
 
     def fetch(out: Path) -> None:
         line.batch(config, job.queries, out, "--save")
 
-    def run() -> float:
+    def cpu() -> float:
+        return cpu_seconds(line.pids().values()) + ended_children_cpu()
+
+    def run() -> Taken:
         line.forget_images()
         ear.heard()
+        before = cpu()
         seconds = job.timed(fetch)
         moves.append(sum(moved.seconds for moved in ear.heard()))
-        return seconds
+        return Taken(seconds, cpu() - before)
 
     return [Contender(OURS, run), Contender(MOVE, lambda: moves[-1], note="of the same runs")]
 
