@@ -183,6 +183,15 @@ def data_set_of(content: Content) -> tuple[str, int] | None:
     return transfer_syntax, start
 
 
+def deflated_data_set_of(content: Content) -> int | None:
+    """Where the deflated data set of a Part 10 file starts; None if it has none, or in doubt."""
+    try:
+        transfer_syntax, start = _meta(content)
+    except (error, ValueError, KeyError):
+        return None
+    return start if transfer_syntax in DEFLATED else None
+
+
 def skim(content: Content, tags: Collection[int]) -> Skimmed | None:
     """Those of `tags` that stand before pixel data; None if there is any doubt.
 

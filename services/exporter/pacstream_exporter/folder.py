@@ -121,9 +121,11 @@ def is_cut(content: Content) -> bool:
     """Whether the file ends before its last element does. What can't be walked over is left to
     pydicom."""
     found = data_set_of(content)
-    if found is None:
-        return False
-    syntax, start = found
+    return found is not None and ends_early(content, found[1], found[0])
+
+
+def ends_early(content: Content, start: int, syntax: str) -> bool:
+    """The same of a data set that stands from `start` on in a transfer syntax that is known."""
     walk = walk_of(syntax)
     end = len(content)
     try:

@@ -5,8 +5,9 @@
     (000B,1002) LO  album
     (000B,1003) LO  day shift, a whole number
 
-A file is not decoded and encoded again: all its other bytes are copied, those of pixel data too. It
-is replaced when its successor is durable, so there is a whole file under its name at any moment.
+A file is not decoded and encoded again: all its other bytes are copied, those of pixel data too; a
+deflated data set is inflated and deflated. The file is replaced when its successor is durable, so
+there is a whole file under its name at any moment.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from typing import BinaryIO
 from pacstream.charsets import encodings_of
 from pacstream.durable import FileGroup
 from pacstream.errors import InputError, RetryLaterError
-from pacstream.skim import Content, Walk, data_set_of, walk_of
+from pacstream.skim import Content, Walk, data_set_of, deflated_data_set_of, walk_of
+from pacstream_exporter.deflated import EXPLICIT_LITTLE, deflated, inflated
 from pacstream_exporter.folder import LeftOut, NotUsableError, check_instance, files_below
 
 CREATOR = "CHUV_DEV_TML"
@@ -177,16 +179,39 @@ def _tag(path: Path, tags: Tags, files: FileGroup) -> bool:
         mmap.mmap(origin.fileno(), 0, prot=mmap.PROT_READ) as content,
     ):
         check_instance(content)
+        at = deflated_data_set_of(content)
+        if at is not None:
+            return _tag_deflated(path, origin, at, tags, files)
         patch = patch_of(content, tags)
         if content[patch.start : patch.stop] == patch.block:
             return False
-        with files.writing(path) as copy:
-            os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(origin.fileno()).st_mode))
+        with _successor(path, origin, files) as copy:
             copy.write(content[: patch.start])
             copy.write(patch.block)
             origin.seek(patch.stop)
             shutil.copyfileobj(origin, copy, 1 << 20)
     return True
+
+
+def _tag_deflated(path: Path, origin: BinaryIO, start: int, tags: Tags, files: FileGroup) -> bool:
+    """The data set is deflated anew: its values stay, its bytes in the file do not."""
+    head, packed = origin.read(start), origin.read()
+    body = inflated(packed)
+    patch = _patch(body, 0, EXPLICIT_LITTLE, tags)
+    if body[patch.start : patch.stop] == patch.block:
+        return False
+    with _successor(path, origin, files) as copy:
+        copy.write(head)
+        copy.write(deflated(body[: patch.start] + patch.block + body[patch.stop :]))
+    return True
+
+
+@contextlib.contextmanager
+def _successor(path: Path, origin: BinaryIO, files: FileGroup) -> Iterator[BinaryIO]:
+    """With the same permissions."""
+    with files.writing(path) as copy:
+        os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(origin.fileno()).st_mode))
+        yield copy
 
 
 @contextlib.contextmanager
@@ -211,14 +236,17 @@ class Patch:
 def patch_of(content: Content, tags: Tags) -> Patch:
     """Where group 000B stands, or would stand, and what it has to be; elements of others stay.
 
-    Raises NotUsableError `unsupported_transfer_syntax` (deflated), `unreadable`,
+    Raises NotUsableError `unsupported_transfer_syntax` (in doubt, or deflated), `unreadable`,
     `private_block_taken` if (000B,0010) is somebody else's, and `not_encodable` if the file's
     character set has not all letters of a text.
     """
     found = data_set_of(content)
     if found is None:
         raise NotUsableError("unsupported_transfer_syntax")
-    syntax, start = found
+    return _patch(content, found[1], found[0], tags)
+
+
+def _patch(content: Content, start: int, syntax: str, tags: Tags) -> Patch:
     walk = walk_of(syntax)
     try:
         group, first, behind = _group(content, start, walk)

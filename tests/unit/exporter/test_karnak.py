@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
@@ -153,13 +154,27 @@ def test_what_is_no_whole_instance_is_left_as_it_is(tmp_path: Path) -> None:
     outside = an_image(tmp_path / "elsewhere")
     (folder / "link").symlink_to(outside)
     deflated = an_image(folder / "z", DeflatedExplicitVRLittleEndian)
+    deflated.write_bytes(deflated.read_bytes()[:-30])
     before = {path: path.read_bytes() for path in (folder / "cut", outside, deflated)}
     summary = tagged(folder)
     assert sorted(one.reason for one in summary.left_out) == [
-        "linked_file", "not_dicom", "truncated", "unsupported_transfer_syntax",
+        "linked_file", "not_dicom", "truncated", "truncated",
     ]  # fmt: skip
     assert (summary.instances, summary.tagged) == (4, 1)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_deflated_file_is_tagged_and_stays_deflated(tmp_path: Path) -> None:
+    path = an_image(tmp_path / "sub-1" / "z", DeflatedExplicitVRLittleEndian)
+    before = pydicom.dcmread(path)
+    assert (tagged(path.parent).tagged, tagged(path.parent).before) == (1, 1)
+    after = pydicom.dcmread(path)
+    assert after.file_meta == before.file_meta and path.stat().st_size % 2 == 0
+    assert all(after[tag] == before[tag] for tag in before.keys())  # noqa: SIM118 - tags
+    assert len(after) == len(before) + 4
+    other = an_image(tmp_path / "sub-1" / "a")
+    tagged(path.parent)
+    assert elements(path) == elements(other)
 
 
 @pytest.mark.parametrize("text", ["", " ", "a\\b", "a\nb", "x" * 65])
