@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pacstream_converter.bids.planning import ConvertedSeries
 from pacstream_converter.bids.rules_file import default_rules, parse_rules
 from pacstream_converter.bids.tree import Result, build_tree
 from pacstream_converter.originals import read_original
+from pacstream_converter.products import products_folder
 from pacstream_converter.record import record_of
 
 FOLDER = "bids"
@@ -57,6 +58,7 @@ def make_dataset(task: Task) -> Outcome:
     """
     source = _Source(task.archive, task.options.get(CHARACTERISTICS) == "yes")
     series = [_series(one, source) for one in task.manifest.series if _images(one)]
+    withheld = set(_taken_back(task.manifest.series, task.archive))
     parts = ("release", FOLDER) if task.manifest.batch.actions.anonymize else (FOLDER,)
 
     def progress(done: int, total: int) -> None:
@@ -67,11 +69,30 @@ def make_dataset(task: Task) -> Outcome:
         rules = parse_rules(task.options[RULES]) if RULES in task.options else default_rules()
         today = datetime.date.today().isoformat()
         root = inside(task.out, Path(*parts))
-        return _outcome(build_tree(series, root, rules, today=today, progress=progress))
+        result = build_tree(series, root, rules, withheld=withheld, today=today, progress=progress)
+        return _outcome(result)
     except _PausedError:
         return Outcome(going_on=True)
     except InputError:
         raise RejectedError("rules or folder can't be used", code="bids_refused") from None
+
+
+def _taken_back(results: Iterable[SeriesResult], archive: Archive) -> Iterator[str]:
+    """Names of series of which this batch has no NIfTI, and no other batch any more either."""
+    for one in results:
+        if _images(one) or not (one.order.actions.convert and one.order.actions.anonymize):
+            continue
+        stem = products_folder(one.order, archive, _issuer(one.order, archive))
+        if not record_of(stem).exists():
+            yield "/".join(stem.parts[-3:])
+
+
+def _issuer(order: Order, archive: Archive) -> str:
+    originals = _originals(order, archive)
+    try:
+        return read_original(originals[0]).issuer if originals else ""
+    except RejectedError:
+        return ""
 
 
 def _images(series: SeriesResult) -> list[str]:

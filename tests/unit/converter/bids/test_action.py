@@ -166,3 +166,19 @@ def test_a_release_without_dates_has_counted_sessions(tmp_path: Path) -> None:
     assert image.parts[-3] == "ses-01"
     (scans,) = (hospital.out / "release" / "bids").rglob("*_scans.tsv")
     assert scans.read_text().splitlines()[1].endswith("\tn/a")
+
+
+def test_what_is_withheld_later_is_taken_out_again(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path)
+    for scan in (MPRAGE, BOLD):
+        hospital.add(scan)
+    make_dataset(hospital.task())
+    root = hospital.out / "release" / "bids"
+    assert len([*root.glob("sub-*/**/*.nii.gz")]) == 2
+    gone = hospital.results[0]
+    for product in gone.products:
+        (hospital.out / product).unlink()
+    hospital.results[0] = gone.model_copy(update={"products": (), "state": "withheld"})
+    make_dataset(hospital.task())
+    assert [path.parent.name for path in root.glob("sub-*/**/*.nii.gz")] == ["func"]
+    assert errors_in(root) == []
