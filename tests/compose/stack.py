@@ -24,10 +24,12 @@ taken for an operator's wish, and the container would stay down."""
 
 @dataclass(frozen=True)
 class ComposeStack:
-    """`out`: the folder of this machine that is /out."""
+    """`out`: the folder of this machine that is /out; `batches`: the one that is cli's own."""
 
     project: str
     out: Path
+    batches: Path
+    store_port: int = field(default_factory=free_port)
     ledger_port: int = field(default_factory=free_port)
     dashboard_port: int = field(default_factory=free_port)
 
@@ -48,12 +50,22 @@ class ComposeStack:
                 **os.environ,
                 "COMPOSE_PROJECT_NAME": self.project,
                 "OUT": str(self.out),
-                "STORE_ADDRESS": "127.0.0.87",
+                "BATCHES": str(self.batches),
+                "STORE_PORT": str(self.store_port),
                 "LEDGER_PORT": str(self.ledger_port),
                 "RABBITMQ_UI_PORT": str(self.dashboard_port),
                 "PACSTREAM_PACS_CONCURRENCY": "1",
             },
         )
+
+    def write_demo(self) -> None:
+        """The demo's queries and configuration, but for the port that others may have here."""
+        (self.batches / "demo").mkdir()
+        config = json.loads((CHECKOUT / "demo/config.json").read_text())
+        config["move_port"] = self.store_port
+        (self.batches / "demo/config.json").write_text(json.dumps(config))
+        queries = (CHECKOUT / "demo/queries.csv").read_bytes()
+        (self.batches / "demo/queries.csv").write_bytes(queries)
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run("run", "-T", "--rm", "cli", *arguments)

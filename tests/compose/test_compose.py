@@ -48,9 +48,11 @@ def build(stack: ComposeStack) -> None:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
     """Built, up and healthy; gone with its volumes afterwards."""
-    out = tmp_path_factory.mktemp("out")
+    out, batches = tmp_path_factory.mktemp("out"), tmp_path_factory.mktemp("batches")
     out.chmod(0o777)
-    stack = ComposeStack(f"pacstream-test-{secrets.token_hex(3)}", out)
+    batches.chmod(0o755)
+    stack = ComposeStack(f"pacstream-test-{secrets.token_hex(3)}", out, batches)
+    stack.write_demo()
     try:
         timed("images built", lambda: build(stack))
         timed("up and healthy", lambda: stack.compose("up", "-d", "--wait"))
