@@ -50,6 +50,9 @@ engine, NumPy and SQLAlchemy take longer to load than `status` to answer."""
 NO_PIXELS = frozenset({"commands_batch", "commands_pacs"})
 """Modules whose commands talk to a PACS and look at no pixels."""
 
+EXTRAS = {"convert": "converter"}
+"""What a command needs beyond the extra `cli`: dcm2niix is not in each image and on each laptop."""
+
 
 class Commands(click.Group):
     """A group that loads its commands when they are wanted."""
@@ -62,9 +65,28 @@ class Commands(click.Group):
             return None
         if COMMANDS[cmd_name] in NO_PIXELS:
             load_pydicom()
-        module = importlib.import_module(f"pacstream_cli.{COMMANDS[cmd_name]}")
+        try:
+            module = importlib.import_module(f"pacstream_cli.{COMMANDS[cmd_name]}")
+        except ModuleNotFoundError:
+            if cmd_name not in EXTRAS:
+                raise
+            return _without(cmd_name, EXTRAS[cmd_name])
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
+
+
+def _without(name: str, extra: str) -> click.Command:
+    """What stands for a command whose extra is not installed."""
+    needed = f"needs the extra `{extra}`: pip install 'pacstream[{extra}]'"
+
+    def refuse(words: tuple[str, ...]) -> None:
+        raise InputError(f"`pacstream {name}` {needed}", code="missing_extra")
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    settings = {"ignore_unknown_options": True}
+    return click.Command(
+        name, callback=refuse, params=[words], help=f"({needed})", context_settings=settings
+    )
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

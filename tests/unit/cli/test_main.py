@@ -30,3 +30,14 @@ def test_asking_for_the_state_of_a_batch_loads_no_engine() -> None:
         [sys.executable, "-c", LOADED.format(act=act)], capture_output=True, text=True, check=True
     )
     assert HEAVY & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["convert", "f", "-o", "o"], 2)])
+def test_a_command_whose_extra_is_not_installed_says_so(words: list[str], code: int) -> None:
+    """`--help` loads all commands; in the image of the command line there is no dcm2niix."""
+    start = f"import sys; sys.modules['nibabel'] = None; sys.argv[1:] = {words}; "
+    start += "from pacstream_cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert "needs the extra `converter`" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
