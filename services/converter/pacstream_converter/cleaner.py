@@ -175,12 +175,19 @@ def _texts(value: Json) -> list[str]:
 
 
 class Echoes:
-    """Looks for values as whole words, in any case of letters."""
+    """Looks for values as whole words, in any case of letters; for numbers also beside letters."""
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self.tokens = sorted(tokens)
-        words = "|".join(map(re.escape, self.tokens))
-        self._pattern = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE)
+        numbers = [one for one in self.tokens if (one[0] + one[-1]).isdecimal()]
+        words = [one for one in self.tokens if not (one[0] + one[-1]).isdecimal()]
+        parts = [rf"(?<!\d)(?:{_any_of(numbers)})(?!\d)"] if numbers else []
+        parts += [rf"(?<![^\W_])(?:{_any_of(words)})(?![^\W_])"] if words else []
+        self._pattern = re.compile("|".join(parts), re.IGNORECASE)
 
     def are_in(self, text: str) -> bool:
         return bool(self.tokens) and self._pattern.search(text) is not None
+
+
+def _any_of(tokens: Iterable[str]) -> str:
+    return "|".join(map(re.escape, tokens))

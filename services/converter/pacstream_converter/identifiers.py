@@ -81,6 +81,9 @@ TEXTS = frozenset(
 )
 TAGS = NUMBERS | DATES | PERSONS | PLACES | TEXTS | {CHARACTER_SET}
 
+UID = re.compile(r"\d+(?:\.\d+){3,}", re.ASCII)
+LONG_NUMBER = re.compile(r"0*([1-9]\d{4,})", re.ASCII)
+"""Of `MRN-0042117` people write the number alone."""
 SHORTEST = 4
 """Characters; what is shorter occurs by chance. Names in other scripts count from the first."""
 
@@ -175,10 +178,12 @@ def _of(values: Mapping[int, bytes], codecs: tuple[str, ...] | None = None) -> I
 
 
 def _number_forms(text: str) -> Iterator[str]:
-    """As it stands, and without leading zeros."""
+    """As it stands, without leading zeros, and of what is no UID the long numbers in it."""
     plain = text.strip(" \0")
     yield from _long_enough(plain)
     yield from _long_enough(plain.lstrip("0"))
+    if not UID.fullmatch(plain):
+        yield from LONG_NUMBER.findall(plain)
 
 
 def _date_forms(text: str) -> Iterator[str]:

@@ -147,7 +147,7 @@ def test_what_is_allowed_stays_as_it_is(key: str, value: Json) -> None:
     assert release_sidecar({key: value}, IDENTIFIERS) == {key: value}
 
 
-@pytest.mark.parametrize("echo", ["007731", "7731", "v 7731-b", SERIES.series_uid])
+@pytest.mark.parametrize("echo", ["007731", "7731", "v 7731-b", "x7731", SERIES.series_uid])
 def test_an_identifier_in_an_allowed_text_is_refused(tmp_path: Path, echo: str) -> None:
     write_image(tmp_path / "series.nii", nibabel.Nifti1Image)
     (tmp_path / "series.json").write_text(json.dumps({"SoftwareVersions": echo}))

@@ -29,6 +29,14 @@ def test_all_planted_identifiers_are_found(tmp_path: Path) -> None:
     assert {"PLANTED SERIES WORDS", "PLANTED PROTOCOL"} <= found.texts
 
 
+def test_the_number_within_an_id_counts_but_not_parts_of_uids(tmp_path: Path) -> None:
+    ds = image("MR", 0)
+    ds.PatientID, ds.StudyInstanceUID = "MRN-0042117", "1.2.826.0.1.77123.9"
+    found = of(tmp_path, ds)
+    assert {"MRN-0042117", "42117"} <= found.ids
+    assert "77123" not in found.ids
+
+
 def test_those_of_every_original_count(tmp_path: Path) -> None:
     other = image("MR", 1)
     other.OperatorsName = "SOMEBODY^ELSE"
