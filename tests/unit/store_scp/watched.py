@@ -169,12 +169,19 @@ def watched(data: Path, **settings: object) -> Iterator[WatchedScp]:
             yield scp
         finally:
             bystander.finish()
-        assert bystander.released and set(bystander.statuses) == {0x0000}
+        _was_served(bystander, scp)
         wait_for(lambda: all(scp.holds(instance) for instance in bystander.sent))
         _settles(lambda: _handles() <= handles, "handles")
         _settles(lambda: threading.active_count() <= threads, "threads")
         _settles(lambda: not scp.temporary_files(), "temporary files")
     _log_is_clean(scp)
+
+
+def _was_served(bystander: Bystander, scp: WatchedScp) -> None:
+    refused = [status for status in bystander.statuses if status != 0x0000]
+    said = [line for line in scp.log if "refused" in line][-5:]
+    assert refused == [], f"{len(refused)} of the bystander's: {set(refused)}; {said}"
+    assert bystander.released, "the bystander's association broke"
 
 
 def _handles() -> int:
@@ -225,7 +232,7 @@ def _log_is_clean(scp: WatchedScp) -> None:
     text = "\n".join(scp.log)
     quoted = [uid for uid in (PLANTED, STUDY, SERIES, *scp.announced.uids) if uid in text]
     assert quoted == []
-    assert scp.died == []
+    assert scp.died == [], scp.died
     # what others send is no defect of ours: no exception may come up as one
     blamed = [line for line in scp.log if '"error":' in line]
     assert blamed == [], blamed[:3]
