@@ -21,7 +21,6 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket
 
 from pacstream import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
-from pacstream.calm import calm
 from pacstream.errors import PacsRejectedError, PacstreamError, PacsUnreachableError
 from pacstream.messages import PacsNode
 
@@ -145,7 +144,7 @@ def associate(
     except OSError:
         raise PacsUnreachableError("the PACS's host name is not known") from None
     if association.is_established:
-        return calm(responses_only(association))
+        return responses_only(association)
     if association.is_rejected and association.acceptor.primitive is not None:
         raise refusal(association.acceptor.primitive)
     if association.acceptor.primitive is not None and association.acceptor.primitive.result == 0x00:
