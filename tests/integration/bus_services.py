@@ -107,6 +107,7 @@ class GatheringService(Service):
         if 13 in rows:
             raise ValueError("row 13")
         if not MARKS.read_text():
+            MARKS.with_suffix(".begun").touch()
             time.sleep(1.0)
         dies = 77 in rows and "77" not in MARKS.read_text()
         mark(" ".join(str(row) for row in rows) or "written")
